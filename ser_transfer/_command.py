@@ -1,0 +1,188 @@
+"""What every command shares: settings from a recipe and flags, one-line errors, exit codes.
+
+A command is a frozen dataclass of settings, a function that notebooks call, and
+``main = command(Settings, run)``. Settings come from the defaults, then from a recipe (a YAML
+file, the first argument), then from flags; an unknown or mistyped one is refused.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+from ser_transfer.errors import SerTransferError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+    from rich.progress import Progress, ProgressColumn
+
+Settings = TypeVar("Settings")
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class SettingsError(SerTransferError):
+    """A setting that no command knows, or a value that it cannot take."""
+
+
+def setting(default: Any = MISSING, *, help: str) -> Any:
+    """Declare one documented field of a settings dataclass.
+
+    Args:
+        default: Its value when neither recipe nor flag gives one; without it the field is required.
+        help: What it means, with unit and allowed values; `--help` prints it.
+    """
+    if default is MISSING:
+        return field(metadata={"help": help})
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+def parse_settings(settings_class: type[Settings], arguments: Sequence[str], prog: str) -> Settings:
+    """Read a recipe and flags into one settings object.
+
+    Args:
+        settings_class: A frozen dataclass whose fields were declared with `setting`.
+        arguments: The command line without the program's name: an optional recipe path, then flags.
+        prog: The command as the user types it, for the messages.
+
+    Raises:
+        SettingsError: If a key is unknown, a value has another type, or a required one is missing.
+        SystemExit: After `--help`.
+    """
+    from jsonargparse import ArgumentError
+
+    parser = _parser(settings_class, prog)
+    arguments = list(arguments)
+    if arguments and not arguments[0].startswith("-"):
+        recipe = Path(arguments.pop(0))
+        _check_recipe(recipe, settings_class)
+        arguments = ["--config", str(recipe), *arguments]
+    try:
+        values = vars(parser.parse_args(arguments))
+    except ArgumentError as error:
+        raise SettingsError(f"{' '.join(str(error).split())}; see {prog} --help") from None
+    values.pop("config", None)
+    return settings_class(**values)
+
+
+def _parser(settings_class: type[Any], prog: str) -> ArgumentParser:
+    """Build the parser: `--some-name` for a field `some_name`, `--name`/`--no-name` for a bool."""
+    from jsonargparse import ActionYesNo, ArgumentParser
+
+    summary = (settings_class.__doc__ or "").strip()
+    parser = ArgumentParser(prog=prog, usage=f"{prog} [RECIPE.yaml] [--key value ...]", description=summary, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="a recipe; the same as giving it first")
+    hints = get_type_hints(settings_class)
+    for item in fields(settings_class):
+        flag = "--" + item.name.replace("_", "-")
+        default = item.default_factory() if item.default_factory is not MISSING else item.default
+        options: dict[str, Any] = {"required": True} if default is MISSING else {"default": default}
+        options["help"] = item.metadata["help"]
+        if hints[item.name] is bool:
+            parser.add_argument(flag, action=ActionYesNo(no_prefix="no-"), **options)
+        else:
+            parser.add_argument(flag, type=hints[item.name], **options)
+    return parser
+
+
+def _check_recipe(recipe: Path, settings_class: type[Any]) -> None:
+    """Refuse a recipe that is missing, is no mapping, or has a key the command does not know."""
+    import yaml
+
+    if not recipe.is_file():
+        raise SettingsError(f"no recipe at {recipe}: the first argument is a YAML file; flags start with --")
+    try:
+        content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{recipe} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{recipe} holds no mapping of settings; write one `key: value` per line")
+    known = {item.name for item in fields(settings_class)}
+    unknown = sorted(str(key) for key in content if key not in known)
+    if unknown:
+        raise SettingsError(f"{recipe}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+
+
+def command(settings_class: type[Settings], run: Callable[[Settings], int | None]) -> Callable[..., int]:
+    """Make the `main` of a command.
+
+    Args:
+        settings_class: Its settings.
+        run: Does the work and prints; may return an exit code, None meaning 0.
+
+    Returns:
+        A function of the command line (default: `sys.argv`) that returns the exit code: 0 only
+        when all was done, 1 after an error that the user can put right, 130 after Ctrl-C.
+    """
+    verb = run.__module__.rpartition(".")[2] if run.__module__ != "__main__" else Path(sys.argv[0]).stem
+    prog = f"python -m ser_transfer.{verb}"
+
+    def main(arguments: Sequence[str] | None = None) -> int:
+        warnings.showwarning = _show_warning
+        try:
+            settings = parse_settings(settings_class, sys.argv[1:] if arguments is None else arguments, prog)
+            return run(settings) or 0
+        except SerTransferError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print(f"interrupted; what was finished is kept, and the same command goes on from there ({prog})", file=sys.stderr)
+            return INTERRUPTED
+
+    return main
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Print a warning as one line for people, without the code that raised it."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
+@dataclass
+class Throughput:
+    """A progress bar over recordings: clips/s, times real time, and the time left."""
+
+    progress: Progress
+    task: Any
+    seconds: float = 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Count one recording of so many seconds."""
+        self.seconds += seconds
+        self.progress.update(self.task, advance=1, seconds=self.seconds)
+
+
+def throughput_columns() -> tuple[ProgressColumn | str, ...]:
+    """The columns of the bar that `Throughput` feeds."""
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rates(ProgressColumn):
+        """clips/s and times real time since the bar started."""
+
+        def render(self, task: Any) -> Text:
+            elapsed = task.elapsed or 0.0
+            if not task.completed or elapsed == 0:
+                return Text("")
+            return Text(f"{task.completed / elapsed:.1f} clips/s · {task.fields['seconds'] / elapsed:.0f}x real time")
+
+    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rates(), TimeRemainingColumn()
+
+
+class CallableModule(ModuleType):
+    """A verb's module that is called like its verb.
+
+    `ser_transfer.embed` is a module (``python -m ser_transfer.embed``) and a function (``from
+    ser_transfer import embed``). Once the module is imported, Python binds that name to it; as it
+    answers calls like the function, both imports mean the same thing whichever came first.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function that has the module's own name."""
+        return getattr(self, self.__name__.rpartition(".")[2])(*args, **kwargs)

@@ -1,0 +1,84 @@
+"""Encoders by name: the transformers family, the VGGish family, and the handcrafted ones.
+
+A Hub id (``facebook/wav2vec2-base``) or a folder needs no entry anywhere: what `AutoModel` loads,
+loads here. The names below are the encoders that transformers does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ser_transfer.encoders.base import Encoder, EncoderError, HiddenStates, Precision, Waveform
+
+__all__ = ["NAMED_ENCODERS", "Encoder", "EncoderError", "HiddenStates", "Precision", "Waveform", "load_encoder"]
+
+
+def _yamnet(**options: Any) -> Encoder:
+    from ser_transfer.encoders.yamnet import load_yamnet
+
+    return load_yamnet(**options)
+
+
+def _vggish(**options: Any) -> Encoder:
+    from ser_transfer.encoders.vggish import load_vggish
+
+    return load_vggish(**options)
+
+
+NAMED_ENCODERS: dict[str, Callable[..., Encoder]] = {"yamnet": _yamnet, "vggish": _vggish}
+HANDCRAFTED = ("mfcc", "seed180", "handcrafted", "egemaps", "compare", "ge2e")
+
+
+def load_encoder(
+    name: str,
+    *,
+    revision: str | None = None,
+    weights: str | Path | None = None,
+    untrained: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "float32",
+) -> Encoder:
+    """Find an encoder by name.
+
+    This is cheap: the weights are read, and torch imported, at the first `encode`.
+
+    Args:
+        name: A Hub id, a local folder, or one of `NAMED_ENCODERS` and `HANDCRAFTED`.
+        revision: Commit hash, tag or branch of a Hub repository; pins what is loaded.
+        weights: File with the weights of YAMNet or VGGish, in place of the download.
+        untrained: Random weights in the same architecture: the floor that pretraining must clear.
+        seed: Of the random weights.
+        device: ``"auto"`` (CUDA, then MPS, then CPU), or a torch device such as ``"cuda:1"``.
+        precision: ``"float32"``, or ``"bf16"`` for matrix products in bfloat16.
+
+    Raises:
+        EncoderError: If nothing answers to the name, or an option does not fit the encoder.
+    """
+    if name in HANDCRAFTED:
+        from ser_transfer.encoders.handcrafted import load_handcrafted
+
+        _refuse(name, revision=revision, weights=weights, untrained=untrained)
+        if precision != "float32":
+            raise EncoderError(f"{name} is computed in float32 only; leave --precision out")
+        return load_handcrafted(name)
+    if name in NAMED_ENCODERS:
+        _refuse(name, revision=revision)
+        return NAMED_ENCODERS[name](
+            weights=weights, untrained=untrained, seed=seed, device=device, precision=precision
+        )
+    _refuse(name, weights=weights)
+    from ser_transfer.encoders.transformers_family import load_transformers_encoder
+
+    return load_transformers_encoder(
+        name, revision=revision, untrained=untrained, seed=seed, device=device, precision=precision
+    )
+
+
+def _refuse(name: str, **options: object) -> None:
+    """Refuse options that mean nothing to this encoder, rather than pass over them."""
+    given = [key for key, value in options.items() if value]
+    if given:
+        raise EncoderError(f"{name} takes no --{given[0]}; leave it out")

@@ -1,0 +1,215 @@
+"""Recordings in, one pooled vector per layer out: decoding, batching and spreading over cores.
+
+A torch encoder runs in this process, while threads decode ahead. A NumPy encoder is spread over
+processes, each decoding its own share. Either way at most a few dozen recordings are in memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ser_transfer.audio import AudioError, read_audio
+from ser_transfer.encoders.base import Encoder, Waveform
+
+Item = TypeVar("Item")
+
+DECODE_AHEAD = 32  # recordings: 32 of 10 s at 16 kHz are 20 MB
+CHUNK = 16  # recordings that one process takes at a time: about 0.2 s of handcrafted features
+FEW = 2 * CHUNK  # below this, starting processes (about 3 s each) costs more than it gains
+GPU_BATCH_SECONDS = 160.0  # of padded audio in one batch: about 10 GiB in wav2vec2-large, float32
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One thing to encode: where the audio is, and the name its embedding is kept under.
+
+    Attributes:
+        key: The audio's content and segment, from `ser_transfer.audio.audio_key`.
+        source: A path, bytes, or the row's ``{"bytes", "path"}``.
+        start_seconds: Start of the segment, or None for the start of the file.
+        end_seconds: End of the segment, or None for the end of the file.
+    """
+
+    key: str
+    source: Any
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The embedding of one recording, or why there is none.
+
+    Attributes:
+        recording: What was asked for.
+        seconds: Duration of the decoded audio.
+        layers: One float32 vector per layer; empty where `error` is set.
+        error: Why the audio could not be used, or None.
+    """
+
+    recording: Recording
+    seconds: float
+    layers: tuple[npt.NDArray[np.float32], ...]
+    error: AudioError | None = None
+
+
+def encode_pooled(
+    recordings: Iterable[Recording],
+    encoder: Encoder,
+    pooling: str,
+    *,
+    batch_seconds: float | None = None,
+    n_workers: int | None = None,
+) -> Iterator[Pooled]:
+    """Encode recordings and pool every layer, yielding each as it is done.
+
+    Args:
+        recordings: What to encode. Neighbours of like length make the best batches on a GPU.
+        encoder: From `ser_transfer.encoders.load_encoder`.
+        pooling: A name in `ser_transfer.pooling.POOLINGS`.
+        batch_seconds: Padded audio per batch; 0 encodes each recording alone. None takes what is
+            quickest: alone on a CPU, where padding costs more than batching gains, and
+            `GPU_BATCH_SECONDS` on a GPU.
+        n_workers: Processes for a NumPy encoder, decoding threads for a torch one; None for one per core.
+
+    Yields:
+        One `Pooled` per recording, not in the order given. A file that cannot be used is yielded
+        with its error: stopping or going on is the caller's choice.
+    """
+    n_workers = n_workers or os.cpu_count() or 1
+    if encoder.runs_on == "processes":
+        yield from _over_processes(recordings, encoder, pooling, n_workers)
+    else:
+        yield from _on_device(recordings, encoder, pooling, batch_seconds, n_workers)
+
+
+def _decode(recording: Recording, encoder: Encoder) -> Waveform | AudioError:
+    try:
+        return read_audio(
+            recording.source,
+            encoder.sampling_rate,
+            start_seconds=recording.start_seconds,
+            end_seconds=recording.end_seconds,
+            min_seconds=encoder.min_seconds,
+        )
+    except AudioError as error:
+        return error
+
+
+def _pool(
+    batch: Sequence[tuple[Recording, Waveform]], encoder: Encoder, pooling: str
+) -> list[Pooled]:
+    """Encode one batch in one pass and pool every layer."""
+    import torch
+
+    from ser_transfer.pooling import POOLINGS
+
+    pool = POOLINGS[pooling]
+    with torch.inference_mode():
+        states = encoder.encode([waveform for _, waveform in batch])
+        layers = [
+            pool(layer, mask).float().cpu().numpy()
+            for layer, mask in zip(states.layers, states.frame_masks, strict=True)
+        ]
+    return [
+        Pooled(recording, len(waveform) / encoder.sampling_rate, tuple(layer[row] for layer in layers))
+        for row, (recording, waveform) in enumerate(batch)
+    ]
+
+
+def _on_device(
+    recordings: Iterable[Recording], encoder: Encoder, pooling: str, batch_seconds: float | None, n_threads: int
+) -> Iterator[Pooled]:
+    if batch_seconds is None:
+        batch_seconds = GPU_BATCH_SECONDS if encoder.on_accelerator else 0.0
+    max_samples = int(batch_seconds * encoder.sampling_rate)
+    window: list[tuple[Recording, Waveform]] = []
+    with ThreadPoolExecutor(n_threads) as threads:
+        decoded = _ahead(threads, recordings, encoder)
+        for recording, waveform in decoded:
+            if isinstance(waveform, AudioError):
+                yield Pooled(recording, 0.0, (), waveform)
+                continue
+            window.append((recording, waveform))
+            if len(window) >= DECODE_AHEAD or max_samples == 0:
+                for batch in _batches(window, max_samples):
+                    yield from _pool(batch, encoder, pooling)
+                window = []
+        for batch in _batches(window, max_samples):
+            yield from _pool(batch, encoder, pooling)
+
+
+def _ahead(
+    threads: ThreadPoolExecutor, recordings: Iterable[Recording], encoder: Encoder
+) -> Iterator[tuple[Recording, Waveform | AudioError]]:
+    """Decode in threads, never more than `DECODE_AHEAD` ahead of the reader."""
+    pending: deque[tuple[Recording, Future[Waveform | AudioError]]] = deque()
+    for recording in recordings:
+        pending.append((recording, threads.submit(_decode, recording, encoder)))
+        if len(pending) >= DECODE_AHEAD:
+            done, future = pending.popleft()
+            yield done, future.result()
+    while pending:
+        done, future = pending.popleft()
+        yield done, future.result()
+
+
+def _batches(
+    window: list[tuple[Recording, Waveform]], max_samples: int
+) -> Iterator[list[tuple[Recording, Waveform]]]:
+    """Cut a window into batches of like lengths, each at most `max_samples` with its padding."""
+    batch: list[tuple[Recording, Waveform]] = []
+    for item in sorted(window, key=lambda item: len(item[1])):  # ascending: the newest is the longest
+        if batch and (len(batch) + 1) * len(item[1]) > max_samples:
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _over_processes(
+    recordings: Iterable[Recording], encoder: Encoder, pooling: str, n_processes: int
+) -> Iterator[Pooled]:
+    from joblib import Parallel, delayed
+
+    iterator = iter(recordings)
+    first = list(itertools.islice(iterator, FEW))
+    if n_processes == 1 or len(first) < FEW:
+        for recording in itertools.chain(first, iterator):
+            yield from _encode_chunk([recording], encoder, pooling)
+        return
+    chunks = _chunks(itertools.chain(first, iterator))
+    parallel = Parallel(n_jobs=n_processes, return_as="generator_unordered", pre_dispatch="2*n_jobs")
+    for done in parallel(delayed(_encode_chunk)(chunk, encoder, pooling) for chunk in chunks):
+        yield from done
+
+
+def _encode_chunk(chunk: Sequence[Recording], encoder: Encoder, pooling: str) -> list[Pooled]:
+    """What one process does with its share. One thread each: the processes are the parallelism."""
+    import torch
+
+    torch.set_num_threads(1)
+    results = []
+    for recording in chunk:
+        waveform = _decode(recording, encoder)
+        if isinstance(waveform, AudioError):
+            results.append(Pooled(recording, 0.0, (), waveform))
+        else:
+            results += _pool([(recording, waveform)], encoder, pooling)
+    return results
+
+
+def _chunks(items: Iterable[Item], size: int = CHUNK) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
