@@ -1,0 +1,32 @@
+"""`ser-transfer <verb>`, the same as `python -m ser_transfer.<verb>`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+VERBS = {
+    "embed": "recordings through an encoder, into the store",
+    "train": "a head on stored embeddings, with a speaker-independent score",
+    "quickstart": "both on a small synthetic corpus, without any download",
+}
+
+
+def main() -> int:
+    """Run the verb that the first argument names, and return its exit code."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in VERBS:
+        module = importlib.import_module(f"ser_transfer.{arguments[0]}")
+        return int(module.main(arguments[1:]))
+    asked = not arguments or arguments[0] in ("-h", "--help")
+    lines = ["usage: ser-transfer VERB [RECIPE.yaml] [--key value ...]", ""]
+    lines += [f"  {verb:<12}{summary}" for verb, summary in VERBS.items()]
+    lines += ["", "ser-transfer VERB --help lists the settings of a verb."]
+    if not asked:
+        lines.insert(0, f"error: no verb {arguments[0]!r}; known are {', '.join(VERBS)}\n")
+    print("\n".join(lines), file=sys.stdout if asked else sys.stderr)
+    return 0 if asked else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

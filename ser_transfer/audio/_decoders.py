@@ -1,0 +1,186 @@
+"""Decoded blocks of mono, from libsndfile or from FFmpeg, whichever knows the format.
+
+Both read block by block, so that memory follows what is in the file and not what its header declares.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ser_transfer.audio._containers import Container
+from ser_transfer.audio._source import AudioError, Recording, Segment
+
+if TYPE_CHECKING:
+    import soundfile
+    from av import AudioFrame
+    from av.container import InputContainer
+
+Waveform = npt.NDArray[np.float32]
+
+# Hz. No recorder writes other rates; a damaged header does, and would make gigabytes of a few samples.
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
+
+_BLOCK_SAMPLES = 1 << 18  # decoded at once, over all channels
+_UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says of a FLAC stream whose header leaves its length open
+# mpg123, inside libsndfile, writes remarks on tags straight to stderr; FFmpeg, as PyAV sets it up, is quiet.
+_NOT_FOR_LIBSNDFILE = ("MP3", "MP4", "Matroska", "AAC")
+# What FFmpeg may open: single files. Its playlists (HLS, concat, ...) would read others, or the network.
+_FFMPEG_FORMATS = "aac,ac3,aiff,amr,asf,au,caf,flac,flv,matroska,webm,mov,mp3,mpeg,mpegts,ogg,w64,wav"
+
+
+class _Refused(Exception):  # noqa: N818 - a word between the two decoders, which no user sees as an error
+    """A decoder does not know the format; perhaps the other does."""
+
+
+class _BytesFile(io.BytesIO):
+    """Bytes for libsndfile, in whose C code a seek before the beginning (a damaged file) must not raise."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: len(self.getbuffer())}[whence]
+        return super().seek(max(0, base + offset))
+
+
+def decoded(recording: Recording, container: Container, segment: Segment) -> tuple[Waveform, int]:
+    """The segment as mono at the file's own rate, read by the first decoder that knows the format."""
+    both = (_libsndfile_blocks, _ffmpeg_blocks)
+    decoders = both[1:] if _is_for_ffmpeg(recording, container) else both
+    refusals = []
+    for decoder in decoders:
+        rate, blocks = LOWEST_RATE, [np.zeros(0, np.float32)]
+        try:
+            for block_rate, block in decoder(recording, segment):
+                rate = block_rate
+                blocks.append(block)
+        except _Refused as refusal:
+            refusals.append(str(refusal))
+        else:
+            return np.concatenate(blocks), rate
+    kind = f"it looks like {container.name}, and " if container.name else ""
+    raise AudioError("unreadable", recording.name, f"{kind}no decoder reads it ({'; '.join(refusals)})")
+
+
+def declared_seconds(recording: Recording, container: Container) -> float | None:
+    """What the header says of the duration; None where it says nothing."""
+    if _is_for_ffmpeg(recording, container):
+        with suppress(_Refused), _ffmpeg(recording) as file:
+            return None if file.duration is None else file.duration / 1e6  # FFmpeg gives it in microseconds
+    else:
+        with suppress(_Refused), _libsndfile(recording) as file:
+            known = file.frames != _UNKNOWN_FRAMES
+            return file.frames / _plausible(file.samplerate, recording) if known else None
+    return None
+
+
+def _is_for_ffmpeg(recording: Recording, container: Container) -> bool:
+    """Whether libsndfile need not be asked: by the content, or by the name where that is damaged."""
+    return (container.name or recording.promised_container) in _NOT_FOR_LIBSNDFILE
+
+
+def _plausible(rate: int, recording: Recording) -> int:
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise AudioError("unreadable", recording.name, f"its header says a sampling rate of {rate} Hz")
+    return rate
+
+
+@contextmanager
+def _libsndfile(recording: Recording) -> Iterator[soundfile.SoundFile]:
+    import soundfile
+
+    if recording.data is None and recording.name.lower().endswith(".raw"):
+        raise _Refused("libsndfile: a .raw file tells neither its rate nor its format")
+    try:
+        file = soundfile.SoundFile(recording.name if recording.data is None else _BytesFile(recording.data))
+    except soundfile.LibsndfileError as error:
+        raise _Refused(f"libsndfile: {error.error_string.rstrip('.')}") from error
+    with file:
+        if file.subtype.startswith("MPEG"):
+            raise _Refused(f"libsndfile: {file.subtype} is left to FFmpeg")
+        yield file
+
+
+def _libsndfile_blocks(recording: Recording, segment: Segment) -> Iterator[tuple[int, Waveform]]:
+    import soundfile
+
+    with _libsndfile(recording) as file:
+        rate = _plausible(file.samplerate, recording)
+        first, end = segment.frames(rate)
+        n_left = int(min(end, file.frames)) - first
+        block_frames = max(1, _BLOCK_SAMPLES // file.channels)
+        try:
+            if first and n_left > 0:
+                file.seek(first)
+            while n_left > 0:
+                block = file.read(min(n_left, block_frames), dtype="float32", always_2d=True)
+                if not len(block):
+                    break
+                n_left -= len(block)
+                yield rate, block[:, 0] if file.channels == 1 else block.mean(axis=1)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(
+                "truncated", recording.name, f"decoding breaks off ({error.error_string})"
+            ) from error
+        if n_left > 0 and file.frames != _UNKNOWN_FRAMES:
+            found = (
+                f"its header declares {file.frames} samples per channel, and {n_left} of them are not there"
+            )
+            raise AudioError("truncated", recording.name, found)
+
+
+@contextmanager
+def _ffmpeg(recording: Recording) -> Iterator[InputContainer]:
+    import av
+
+    # A file object and never a path: FFmpeg would take "http:..." or "concat:..." for what they say.
+    with recording.open() as opened:
+        try:
+            container = av.open(
+                opened, options={"format_whitelist": _FFMPEG_FORMATS}, metadata_errors="replace"
+            )
+        except av.FFmpegError as error:
+            raise _Refused(f"FFmpeg: {error.strerror}") from error
+        with container:
+            if not container.streams.audio:
+                raise AudioError("unreadable", recording.name, "it holds no sound")
+            yield container
+
+
+def _ffmpeg_blocks(recording: Recording, segment: Segment) -> Iterator[tuple[int, Waveform]]:
+    import av
+
+    with _ffmpeg(recording) as container:
+        position, rate = 0, 0
+        try:
+            for frame in container.decode(audio=0):
+                if rate not in (0, frame.sample_rate):
+                    found = f"its sampling rate changes from {rate} to {frame.sample_rate} Hz"
+                    raise AudioError("unreadable", recording.name, found)
+                rate = _plausible(frame.sample_rate, recording)
+                first, end = segment.frames(rate)
+                block = _mono(frame)
+                yield rate, block[max(0, first - position) : int(max(0, min(end - position, len(block))))]
+                position += len(block)
+                if position >= end:
+                    return
+        except av.FFmpegError as error:
+            seconds = position / rate if rate else 0.0
+            found = f"decoding breaks off after {seconds:.2f} s ({error.strerror})"
+            raise AudioError("truncated", recording.name, found) from error
+
+
+def _mono(frame: AudioFrame) -> Waveform:
+    """Average the channels of a decoded frame, of any sample format, to full scale 1."""
+    samples = frame.to_ndarray()  # (channels, samples), or (1, samples * channels) where they are interleaved
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if np.issubdtype(samples.dtype, np.integer):
+        half = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        offset = half if samples.dtype == np.uint8 else 0.0  # 8-bit samples are unsigned
+        samples = (samples - offset) / half
+    return np.asarray(samples.mean(axis=0), np.float32)

@@ -1,0 +1,226 @@
+"""Fill the embedding store: every recording of a corpus through an encoder, once.
+
+    python -m ser_transfer.embed --corpus ravdess --root DIR --encoder yamnet
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ser_transfer._command import CallableModule, command, setting
+from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
+from ser_transfer.audio import AudioError, audio_key
+from ser_transfer.encoders import Encoder, load_encoder
+from ser_transfer.encoders.pooled import Recording, encode_pooled
+from ser_transfer.store import Embeddings, EmbeddingStore, Part
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+BAD_FILES = "bad_files.tsv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedSettings(CorpusSettings, EncoderSettings, StoreSettings):
+    """Fill the embedding store: every recording of a corpus through an encoder, once."""
+
+    baseline: str = setting(
+        "mfcc",
+        help="handcrafted encoder to embed as well, since train sets every score beside it; or none",
+    )
+    skip_bad: bool = setting(
+        False,
+        help=f"go on after a recording that cannot be used; all are listed in {BAD_FILES} in the store, and the "
+        "exit code is 1",
+    )
+    batch_seconds: float | None = setting(
+        None, help="seconds of padded audio per batch; 0: each alone; default: 0 on a CPU, 160 on a GPU"
+    )
+    n_workers: int | None = setting(
+        None, help="decoding threads, or processes of a handcrafted encoder; default: one per core"
+    )
+    list: bool = setting(False, help="list what the store holds, and do nothing else")
+    clear: str | None = setting(
+        None, help="remove an encoder from the store, by name or by fingerprint, and do nothing else"
+    )
+
+
+@dataclass
+class EmbedReport:
+    """What one pass over a corpus found and did.
+
+    Attributes:
+        keys: Audio key per utterance id, of every recording that could be used, in the corpus's order.
+        bad: Why a recording could not be used, per utterance id.
+        n_encoded: Recordings that went through the encoder now; the others were in the store.
+        audio_seconds: Their duration.
+        wall_seconds: What that took.
+    """
+
+    keys: dict[str, str] = field(default_factory=dict)
+    bad: dict[str, AudioError] = field(default_factory=dict)
+    n_encoded: int = 0
+    audio_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+
+def embed(
+    corpus: Dataset,
+    encoder: Encoder,
+    *,
+    pooling: str | None = None,
+    store: str | Path | EmbeddingStore = StoreSettings.store,
+    skip_bad: bool = False,
+    batch_seconds: float | None = None,
+    n_workers: int | None = None,
+) -> Embeddings:
+    """Return the embeddings of a corpus, computing those that the store lacks.
+
+    Args:
+        corpus: From `ser_transfer.load_corpus`.
+        encoder: From `ser_transfer.load_encoder`.
+        pooling: A name in `ser_transfer.pooling.POOLINGS`; None for the encoder's own default.
+        store: The store, or its folder.
+        skip_bad: Leave out recordings that cannot be used, with a warning, instead of stopping at
+            the first.
+        batch_seconds: Padded audio per batch; see `ser_transfer.encoders.pooled.encode_pooled`.
+        n_workers: Threads or processes; see there.
+
+    Returns:
+        One row per usable utterance, in the order of the corpus.
+
+    Raises:
+        AudioError: At the first recording that cannot be used, unless `skip_bad`. What was encoded
+            before it is kept.
+    """
+    store = store if isinstance(store, EmbeddingStore) else EmbeddingStore(store)
+    part = part_of(encoder, pooling)
+    report = fill_store(
+        corpus, encoder, store, part, skip_bad=skip_bad, batch_seconds=batch_seconds, n_workers=n_workers
+    )
+    if report.bad:
+        first = next(iter(report.bad.values()))
+        warnings.warn(f"{len(report.bad)} recordings cannot be used, the first: {first}", stacklevel=2)
+    return store.embeddings(part, list(report.keys), list(report.keys.values()))
+
+
+def part_of(encoder: Encoder, pooling: str | None = None) -> Part:
+    """Name the part of the store that holds an encoder's embeddings under a pooling."""
+    pooling = pooling or encoder.default_pooling
+    return Part(
+        encoder=encoder.name,
+        fingerprint=encoder.fingerprint,
+        pooling=pooling,
+        precision=encoder.precision,
+        layer_names=encoder.layer_names,
+        dims=tuple(pooled_dim(pooling, dim) for dim in encoder.dims),
+    )
+
+
+def fill_store(
+    corpus: Dataset,
+    encoder: Encoder,
+    store: EmbeddingStore,
+    part: Part,
+    *,
+    skip_bad: bool = False,
+    batch_seconds: float | None = None,
+    n_workers: int | None = None,
+    on_recording: Callable[[int, float], None] = lambda n_missing, seconds: None,
+) -> EmbedReport:
+    """Encode what the store lacks of a corpus.
+
+    Args:
+        corpus: From `ser_transfer.load_corpus`.
+        encoder: What to encode with.
+        store: Where to.
+        part: From `part_of`.
+        skip_bad: Go on after a recording that cannot be used.
+        batch_seconds: Padded audio per batch; see `ser_transfer.encoders.pooled.encode_pooled`.
+        n_workers: Threads or processes; see there.
+        on_recording: Called after each recording with the number that was missing in all and this one's seconds.
+
+    Raises:
+        AudioError: At the first recording that cannot be used, unless `skip_bad`.
+    """
+    report = EmbedReport()
+    ids_of: dict[str, list[str]] = {}
+    recordings: dict[str, Recording] = {}
+    for utterance_id, found in zip(corpus["utterance_id"], keyed_recordings(corpus), strict=True):
+        if isinstance(found, AudioError):
+            _count_bad(report, [utterance_id], found, skip_bad)
+            continue
+        report.keys[utterance_id] = found.key
+        recordings[found.key] = found
+        ids_of.setdefault(found.key, []).append(utterance_id)
+    missing = store.missing(part, recordings)
+    if not missing:
+        return report
+    begun = time.perf_counter()
+    todo = [recordings[key] for key in missing]
+    with store.writer(part) as writer:
+        for pooled in encode_pooled(
+            todo, encoder, part.pooling, batch_seconds=batch_seconds, n_workers=n_workers
+        ):
+            key = pooled.recording.key
+            if pooled.error is not None:
+                for utterance_id in ids_of[key]:
+                    del report.keys[utterance_id]
+                _count_bad(report, ids_of[key], pooled.error, skip_bad)
+            else:
+                writer.add(key, pooled.layers)
+                report.n_encoded += 1
+                report.audio_seconds += pooled.seconds
+            on_recording(len(missing), pooled.seconds)
+    report.wall_seconds = time.perf_counter() - begun
+    return report
+
+
+def _count_bad(report: EmbedReport, utterance_ids: Sequence[str], error: AudioError, skip_bad: bool) -> None:
+    if not skip_bad:
+        raise error
+    report.bad.update(dict.fromkeys(utterance_ids, error))
+
+
+def keyed_recordings(corpus: Dataset) -> list[Recording | AudioError]:
+    """Name every recording of a corpus by its content and segment, or say why it cannot be read."""
+
+    def keyed(row: tuple[Any, float | None, float | None]) -> Recording | AudioError:
+        source, start, end = row
+        try:
+            return Recording(audio_key(source, start_seconds=start, end_seconds=end), source, start, end)
+        except AudioError as error:
+            return error
+
+    rows = zip(corpus["audio"], corpus["start_seconds"], corpus["end_seconds"], strict=True)
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(keyed, rows))
+
+
+def stored_embeddings(corpus: Dataset, encoder: Encoder, store: EmbeddingStore, part: Part) -> Embeddings:
+    """Read a corpus's embeddings from the store, without computing any.
+
+    Raises:
+        StoreError: If some are not there.
+        AudioError: If a recording of the corpus is not there.
+    """
+    ...
+
+
+def _run(settings: EmbedSettings) -> int:
+    ...
+
+
+main = command(EmbedSettings, _run)
+sys.modules[__name__].__class__ = CallableModule
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Files that are there whole or not at all, whoever is killed and whoever else is writing.
+
+A file is written under a temporary name, synced to the disk, and renamed into place. While it is
+being written its process holds a lock on it, and the kernel drops that lock when the process dies,
+however it dies: so a temporary file without a lock is a dead writer's and can go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import xxhash
+
+from ser_transfer.errors import SerTransferError
+
+if sys.platform != "win32":  # there an open file cannot be removed: being open is the lock
+    import fcntl
+
+BLOCK = 1 << 20  # bytes hashed at a time: the memory that checking a file of any size takes
+
+
+class StoreError(SerTransferError):
+    """An embedding store that cannot be written, read, or joined with what was asked for."""
+
+
+def checksum(path: Path) -> str:
+    """Hash a file's bytes to 32 hex digits of XXH3-128, in `BLOCK` bytes of memory."""
+    digest = xxhash.xxh3_128()
+    block = memoryview(bytearray(BLOCK))
+    with path.open("rb", buffering=0) as file:
+        while n_bytes := file.readinto(block):
+            digest.update(block[:n_bytes])
+    return digest.hexdigest()
+
+
+def write_whole(folder: Path, fill: Callable[[BinaryIO], None], name: Callable[[Path], str]) -> Path:
+    """Write a file that appears in its folder complete, on the disk, and in one step.
+
+    Args:
+        folder: An existing folder.
+        fill: Writes the content to the open file it is given.
+        name: Tells the file's name from the path of its complete content.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OSError: If the disk is full, say. Nothing new is left in the folder then.
+    """
+    file = _open_locked(folder)
+    temporary = Path(file.name)
+    try:
+        with file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+            path = folder / name(temporary)
+            if sys.platform == "win32":
+                file.close()  # an open file cannot be renamed there
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(folder)
+    return path
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of writers that died, never one of a writer that lives."""
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):  # locked by its writer, just renamed, or not ours to remove
+            if sys.platform == "win32":
+                path.unlink()
+            else:
+                with path.open("r+b") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+
+
+@contextlib.contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Turn an operating system's error on the files under `path` into a line that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(_what_to_do(path, error)) from error
+
+
+def _open_locked(folder: Path) -> BinaryIO:
+    while True:
+        path = folder / f".{secrets.token_hex(8)}.tmp"
+        file = path.open("xb")
+        if sys.platform != "win32":
+            # OSError: a network file system without locks, where no one can lock to clean up either.
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists():  # else someone cleaned it up before it was locked
+            return file
+        file.close()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut, where the system lets a folder be synced."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _what_to_do(path: Path, error: OSError) -> str:
+    file = error.filename or path
+    intact = "All that was written before is intact, and the same command goes on from there."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"no space left on the disk of {path}. Free some (`ser-transfer embed --list` shows what each "
+            f"encoder takes, `--clear` removes one), or name a folder on another disk with --store. {intact}"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            f"{file} may not be accessed ({error.strerror}): change its permissions, or name another folder "
+            f"with --store. {intact}"
+        )
+    if error.errno == errno.ENOENT:
+        return f"{file} was removed while it was in use: run the same command again"
+    return f"{file} cannot be used ({error.strerror or error}): check the disk. {intact}"

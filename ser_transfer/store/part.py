@@ -1,0 +1,123 @@
+"""A part of the store: all embeddings of one encoder under one pooling and precision."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import BinaryIO
+
+import xxhash
+
+from ser_transfer.store.files import StoreError, write_whole
+
+FORMAT = 1  # of part.json and of the shards beside it; a reader refuses what is newer
+DESCRIPTION = "part.json"
+MAX_SLUG = 40  # characters of the encoder's name in the folder's name; a local checkpoint's path may be long
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which numbers are kept: whatever differs here is kept apart.
+
+    Two parts are equal where their embeddings are. What the encoder is called does not count: a
+    checkpoint that was moved, or that lies on the Hub and on this disk, has one fingerprint.
+
+    Attributes:
+        encoder: The encoder's name, for people.
+        fingerprint: Hash of the encoder's weights, configuration and preprocessing.
+        pooling: Name of the pooling.
+        precision: ``"float32"`` or ``"bf16"``, in which the encoder computed.
+        layer_names: One name per layer, first to last.
+        dims: Size of each layer's embedding, after pooling.
+    """
+
+    encoder: str = field(compare=False)
+    fingerprint: str
+    pooling: str
+    precision: str
+    layer_names: tuple[str, ...]
+    dims: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.layer_names or len(set(self.layer_names)) != len(self.layer_names):
+            raise StoreError(f"a part wants one or more layers of different names, not {self.layer_names}")
+        if len(self.dims) != len(self.layer_names) or min(self.dims) < 1:
+            raise StoreError(
+                f"a part wants one positive dim per layer, not {self.dims} for {len(self.layer_names)} layers"
+            )
+
+    @property
+    def folder_name(self) -> str:
+        """A name that people can read, ending in a hash of all that makes the part."""
+        identity = asdict(self)
+        del identity["encoder"]
+        digest = xxhash.xxh3_64_hexdigest(json.dumps(identity, sort_keys=True).encode())
+        slug = re.sub(r"[^A-Za-z0-9._]+", "-", self.encoder)[-MAX_SLUG:].strip("-.")
+        return f"{slug}-{self.fingerprint[:12]}-{self.pooling}-{self.precision}-{digest[:8]}"
+
+    def describe(self) -> str:
+        """Name the part in a message."""
+        return f"{self.encoder} (fingerprint {self.fingerprint[:12]}, {self.pooling}, {self.precision})"
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """A part as it lies on the disk.
+
+    Attributes:
+        part: What it holds.
+        folder: Where.
+        created: When its folder was made (UTC).
+        written: When its newest shard was written (UTC); `created` where there is none.
+        n_rows: Recordings in it.
+        n_bytes: Size of its shards.
+    """
+
+    part: Part
+    folder: Path
+    created: datetime
+    written: datetime
+    n_rows: int
+    n_bytes: int
+
+
+def write_description(folder: Path, part: Part) -> None:
+    """Write a part's ``part.json``, whole."""
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    text = json.dumps({"format": FORMAT, **asdict(part), "created": created}, indent=2)
+
+    def fill(file: BinaryIO) -> None:
+        file.write(f"{text}\n".encode())
+
+    write_whole(folder, fill, lambda _: DESCRIPTION)
+
+
+def read_description(folder: Path) -> tuple[Part, datetime]:
+    """Read a part's ``part.json``.
+
+    Returns:
+        The part, and when it was created (UTC).
+
+    Raises:
+        StoreError: If a newer version wrote it, or it cannot be understood.
+    """
+    path = folder / DESCRIPTION
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        version = fields.pop("format")
+        if version <= FORMAT:
+            created = datetime.fromisoformat(fields.pop("created"))
+            tuples = {name: tuple(fields[name]) for name in ("layer_names", "dims")}
+            return Part(**{**fields, **tuples}), created
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{path} is damaged ({type(error).__name__}: {error}): remove {folder}, and its embeddings will "
+            "be computed again"
+        ) from error
+    raise StoreError(
+        f"{folder} was written by a newer ser_transfer (store format {version}; this one reads {FORMAT}): "
+        "update with `pip install -U ser-transfer`, or name another folder with --store"
+    )

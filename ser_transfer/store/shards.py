@@ -1,0 +1,107 @@
+"""One shard: an Arrow stream file of some rows, named by the checksum of its own bytes.
+
+A column of keys, then one column per layer, all in a single record batch: so a layer is contiguous
+in the file, and reading one touches none of the others. `datasets.Dataset.from_file` opens it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ser_transfer.store.files import checksum, write_whole
+from ser_transfer.store.part import Part
+
+KEY = "audio_key"
+SUFFIX = ".arrow"
+SET_ASIDE = ".damaged"
+
+
+class DamagedShard(Exception):  # noqa: N818 - a finding that the store acts on, not an error of the user's
+    """A shard whose bytes are no longer those that were written."""
+
+
+def write_shard(
+    folder: Path, part: Part, keys: Sequence[str], layers: Sequence[npt.NDArray[np.float32]]
+) -> Path:
+    """Write rows as one shard, whole.
+
+    Args:
+        folder: The part's folder.
+        part: Names the layers.
+        keys: One audio key per row.
+        layers: Per layer a contiguous float32 array of shape (rows, dim).
+
+    Raises:
+        OSError: If the disk is full, say. No other shard is touched.
+    """
+    columns = [pa.array(keys, pa.string())]
+    columns += [pa.FixedSizeListArray.from_arrays(layer.reshape(-1), layer.shape[1]) for layer in layers]
+    batch = pa.record_batch(columns, names=[KEY, *part.layer_names])
+
+    def fill(file: BinaryIO) -> None:
+        with pa.ipc.new_stream(file, batch.schema) as stream:
+            stream.write_batch(batch)
+
+    return write_whole(folder, fill, lambda path: checksum(path) + SUFFIX)
+
+
+def list_shards(folder: Path) -> list[Path]:
+    """List a folder's shards in the order of their names, which no writer or reader changes."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+
+
+def open_shard(path: Path, *, verify: bool) -> Any:
+    """Map a shard into memory.
+
+    Args:
+        path: The shard.
+        verify: Whether to hash the file first, which reads all of it (about 5 GB/s from memory).
+
+    Returns:
+        Its `pyarrow.RecordBatch`, no byte of which is read before it is used.
+
+    Raises:
+        DamagedShard: If the checksum is not the one in the name, or the file is no Arrow stream.
+        OSError: If the file cannot be read.
+    """
+    if verify and checksum(path) != path.name.removesuffix(SUFFIX):
+        raise DamagedShard(path)
+    if path.stat().st_size == 0:
+        raise DamagedShard(path)  # it cannot be mapped
+    file = pa.memory_map(str(path))
+    try:
+        return pa.ipc.open_stream(file).read_next_batch()
+    except (pa.ArrowInvalid, OSError, StopIteration) as error:  # OSError: shorter than it says
+        raise DamagedShard(path) from error
+
+
+def read_keys(path: Path, *, verify: bool) -> Any:
+    """Copy a shard's keys to a `pyarrow.StringArray` that does not keep the file open."""
+    keys = open_shard(path, verify=verify).column(KEY)
+    return keys.take(pa.array(np.arange(len(keys))))
+
+
+def layer_view(shard: Any, layer_name: str) -> npt.NDArray[np.float32]:
+    """View one layer of an open shard as an array of shape (rows, dim), without copying."""
+    column = shard.column(layer_name)
+    view: npt.NDArray[np.float32] = column.values.to_numpy(zero_copy_only=True)
+    return view.reshape(len(column), column.type.list_size)
+
+
+def set_aside(path: Path) -> bool:
+    """Rename a damaged shard so that nobody opens it again.
+
+    Returns:
+        Whether it was renamed; a folder that may not be written keeps it as it is.
+    """
+    with contextlib.suppress(OSError):
+        path.rename(path.with_name(path.name + SET_ASIDE))
+        return True
+    return False
