@@ -7,10 +7,12 @@ file, the first argument), then from flags; an unknown or mistyped one is refuse
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, field, fields
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -19,7 +21,6 @@ from ser_transfer.errors import SerTransferError
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
-    from rich.progress import Progress, ProgressColumn
 
 Settings = TypeVar("Settings")
 
@@ -67,7 +68,11 @@ def parse_settings(settings_class: type[Settings], arguments: Sequence[str], pro
     try:
         values = vars(parser.parse_args(arguments))
     except ArgumentError as error:
-        raise SettingsError(f"{' '.join(str(error).split())}; see {prog} --help") from None
+        known = ""
+        if "unrecognized" in str(error):
+            flags = ("--" + item.name.replace("_", "-") for item in fields(settings_class))
+            known = f"; known are {', '.join(flags)}"
+        raise SettingsError(f"{' '.join(str(error).split())}{known}; see {prog} --help") from None
     values.pop("config", None)
     return settings_class(**values)
 
@@ -77,7 +82,9 @@ def _parser(settings_class: type[Any], prog: str) -> ArgumentParser:
     from jsonargparse import ActionYesNo, ArgumentParser
 
     summary = (settings_class.__doc__ or "").strip()
-    parser = ArgumentParser(prog=prog, usage=f"{prog} [RECIPE.yaml] [--key value ...]", description=summary, exit_on_error=False)
+    parser = ArgumentParser(
+        prog=prog, usage=f"{prog} [RECIPE.yaml] [--key value ...]", description=summary, exit_on_error=False
+    )
     parser.add_argument("--config", action="config", help="a recipe; the same as giving it first")
     hints = get_type_hints(settings_class)
     for item in fields(settings_class):
@@ -107,7 +114,9 @@ def _check_recipe(recipe: Path, settings_class: type[Any]) -> None:
     known = {item.name for item in fields(settings_class)}
     unknown = sorted(str(key) for key in content if key not in known)
     if unknown:
-        raise SettingsError(f"{recipe}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        raise SettingsError(
+            f"{recipe}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        )
 
 
 def command(settings_class: type[Settings], run: Callable[[Settings], int | None]) -> Callable[..., int]:
@@ -125,15 +134,19 @@ def command(settings_class: type[Settings], run: Callable[[Settings], int | None
     prog = f"python -m ser_transfer.{verb}"
 
     def main(arguments: Sequence[str] | None = None) -> int:
-        warnings.showwarning = _show_warning
         try:
             settings = parse_settings(settings_class, sys.argv[1:] if arguments is None else arguments, prog)
-            return run(settings) or 0
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return run(settings) or 0
         except SerTransferError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print(f"interrupted; what was finished is kept, and the same command goes on from there ({prog})", file=sys.stderr)
+            print(
+                f"interrupted; what was finished is kept, and the same command goes on from there ({prog})",
+                file=sys.stderr,
+            )
             return INTERRUPTED
 
     return main
@@ -144,35 +157,51 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
     print(f"warning: {message}", file=sys.stderr)
 
 
-@dataclass
-class Throughput:
-    """A progress bar over recordings: clips/s, times real time, and the time left."""
+@contextmanager
+def progress_bar(description: str) -> Iterator[Callable[[int, float], None]]:
+    """Show a bar over recordings on standard error: clips/s, times real time, and the time left.
 
-    progress: Progress
-    task: Any
-    seconds: float = 0.0
+    Yields:
+        A function to call after each recording, with the number of recordings in all and this one's
+        seconds. The bar appears at the first call.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def advance(self, seconds: float) -> None:
-        """Count one recording of so many seconds."""
-        self.seconds += seconds
-        self.progress.update(self.task, advance=1, seconds=self.seconds)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rates]}"),
+        TimeRemainingColumn(),
+    )
+    total_seconds = 0.0
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, visible=False, rates="")
+
+        def advance(n_recordings: int, seconds: float) -> None:
+            nonlocal total_seconds
+            total_seconds += seconds
+            state = progress.tasks[task]
+            rates = ""
+            if state.elapsed:
+                clips, seconds = state.completed / state.elapsed, total_seconds / state.elapsed
+                rates = f"{clips:.1f} clips/s, {seconds:.0f}x real time"
+            progress.update(task, visible=True, total=n_recordings, advance=1, rates=rates)
+
+        yield advance
 
 
-def throughput_columns() -> tuple[ProgressColumn | str, ...]:
-    """The columns of the bar that `Throughput` feeds."""
-    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rates(ProgressColumn):
-        """clips/s and times real time since the bar started."""
-
-        def render(self, task: Any) -> Text:
-            elapsed = task.elapsed or 0.0
-            if not task.completed or elapsed == 0:
-                return Text("")
-            return Text(f"{task.completed / elapsed:.1f} clips/s · {task.fields['seconds'] / elapsed:.0f}x real time")
-
-    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rates(), TimeRemainingColumn()
+def as_flags(settings: Any, settings_class: type[Any]) -> str:
+    """Write the settings that another command shares, where they are not its defaults, as flags to type."""
+    words = []
+    for item in fields(settings_class):
+        value = getattr(settings, item.name, item.default)
+        flag = "--" + item.name.replace("_", "-")
+        if value == item.default:
+            continue
+        words += [flag] if value is True else [flag, shlex.quote(str(value))]
+    return " ".join(words)
 
 
 class CallableModule(ModuleType):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_transfer._command import setting
-from ser_transfer.corpora import load_corpus
+from ser_transfer._command import SettingsError, setting
+from ser_transfer.corpora import CORPORA, load_corpus
 from ser_transfer.encoders import Encoder, Precision, load_encoder
 
 if TYPE_CHECKING:
@@ -16,49 +16,65 @@ if TYPE_CHECKING:
 
 CACHE = Path(os.environ.get("SER_TRANSFER_CACHE", "cache"))
 
-# Fields of `CorpusSettings` that go to the loader of the corpus, and only where they were given.
-_CORPUS_OPTIONS = (
-    "part",
-    "speaker_pattern",
-    "audio_column",
-    "emotion_column",
-    "speaker_column",
-    "id_column",
-    "dataset_split",
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSettings:
-    """Which recordings."""
+    """Which recordings, and what is known of them. All but `corpus` go to `ser_transfer.load_corpus`."""
 
-    corpus: str = setting(help="name of a published corpus, or folder, table or dataset for your own")
-    root: str | None = setting(None, help="folder of the corpus; the file of a table; the Hub id or folder of a dataset")
-    label_map: str | None = setting(None, help="map to another vocabulary, such as four_classes or calm_as_neutral")
-    part: str | None = setting(None, help="ravdess: speech, song or all")
-    speaker_pattern: str | None = setting(
-        None, help="folder: regular expression on the path with a group named speaker, such as '(?P<speaker>spk\\d+)'"
+    corpus: str | None = setting(
+        None, help="name of a published corpus, or folder, table or dataset for your own recordings"
     )
+    root: str | None = setting(
+        None, help="folder of the corpus; the file of a table; Hub id or folder of a dataset"
+    )
+    label_map: str | None = setting(
+        None, help="map to another vocabulary, such as four_classes or calm_as_neutral"
+    )
+    part: str | None = setting(
+        None, help="ravdess: speech, song or all; iemocap: all, improvised or scripted"
+    )
+    speaker_pattern: str | None = setting(
+        None, help=r"folder: regular expression on the path with a group named speaker: '(?P<speaker>p\d+)'"
+    )
+    emotion_codes: dict[str, str | None] | None = setting(
+        None, help="folder, table, dataset: their words for emotions, such as {hot: anger, laugh: null}"
+    )
+    language: str | None = setting(None, help="folder, table, dataset: ISO 639-1 code of the language")
     audio_column: str | None = setting(None, help="table, dataset: column of the audio")
     emotion_column: str | None = setting(None, help="table, dataset: column of the emotion")
     speaker_column: str | None = setting(None, help="table, dataset: column of the speaker")
     id_column: str | None = setting(None, help="table, dataset: column of unique ids")
-    dataset_split: str | None = setting(None, help="dataset: its split, such as train")
+    start_column: str | None = setting(None, help="table, dataset: column of the segment's start, in seconds")
+    end_column: str | None = setting(None, help="table, dataset: column of the segment's end, in seconds")
+    dataset_config: str | None = setting(None, help="dataset: its configuration")
+    dataset_split: str | None = setting(None, help="dataset: its split, or several: train+test")
+    dataset_revision: str | None = setting(None, help="dataset: commit of its Hub repository")
 
     def load_corpus(self) -> Dataset:
         """Load the corpus that these settings name."""
-        options = {name: getattr(self, name) for name in _CORPUS_OPTIONS if getattr(self, name) is not None}
-        return load_corpus(self.corpus, self.root, label_map=self.label_map, **options)
+        if self.corpus is None:
+            raise SettingsError(
+                f"no corpus: give --corpus NAME and --root DIR; names are {', '.join(CORPORA)}"
+            )
+        options = {item.name: getattr(self, item.name) for item in fields(CorpusSettings)}
+        return load_corpus(options.pop("corpus"), options.pop("root"), **options)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
     """What turns a recording into numbers."""
 
-    encoder: str = setting(help="Hub id, folder, or one of yamnet, vggish, mfcc, seed180, handcrafted, egemaps, compare, ge2e")
+    encoder: str | None = setting(
+        None,
+        help="Hub id, folder, or one of yamnet, vggish, mfcc, seed180, handcrafted, egemaps, compare, ge2e",
+    )
     revision: str | None = setting(None, help="commit, tag or branch of the Hub repository")
-    weights: str | None = setting(None, help="yamnet, vggish: file with the weights, in place of the download")
-    untrained: bool = setting(False, help="random weights in the same architecture: the floor that pretraining must clear")
+    weights: str | None = setting(
+        None, help="yamnet, vggish: file with the weights, in place of the download"
+    )
+    untrained: bool = setting(
+        False, help="random weights in the same architecture: the floor that pretraining must clear"
+    )
     pooling: str | None = setting(None, help="mean, mean_std or functionals; default: what suits the encoder")
     precision: Precision = setting("float32", help="float32, or bf16 for matrix products in bfloat16")
     device: str = setting("auto", help="auto (CUDA, then MPS, then CPU), or a torch device such as cuda:1")
@@ -66,6 +82,10 @@ class EncoderSettings:
 
     def load_encoder(self) -> Encoder:
         """Find the encoder that these settings name."""
+        if self.encoder is None:
+            raise SettingsError(
+                "no encoder: give --encoder, a Hub id or folder, or a name such as yamnet or handcrafted"
+            )
         return load_encoder(
             self.encoder,
             revision=self.revision,

@@ -1,6 +1,6 @@
 """Fill the embedding store: every recording of a corpus through an encoder, once.
 
-    python -m ser_transfer.embed --corpus ravdess --root DIR --encoder yamnet
+python -m ser_transfer.embed --corpus ravdess --root DIR --encoder yamnet
 """
 
 from __future__ import annotations
@@ -8,18 +8,20 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_transfer._command import CallableModule, command, setting
+from ser_transfer._command import CallableModule, command, progress_bar, setting
 from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
 from ser_transfer.audio import AudioError, audio_key
 from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.encoders.pooled import Recording, encode_pooled
+from ser_transfer.pooling import pooled_dim
+from ser_transfer.runs import text_table
 from ser_transfer.store import Embeddings, EmbeddingStore, Part
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ BAD_FILES = "bad_files.tsv"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbedSettings(CorpusSettings, EncoderSettings, StoreSettings):
+class EmbedSettings(StoreSettings, EncoderSettings, CorpusSettings):
     """Fill the embedding store: every recording of a corpus through an encoder, once."""
 
     baseline: str = setting(
@@ -38,8 +40,8 @@ class EmbedSettings(CorpusSettings, EncoderSettings, StoreSettings):
     )
     skip_bad: bool = setting(
         False,
-        help=f"go on after a recording that cannot be used; all are listed in {BAD_FILES} in the store, and the "
-        "exit code is 1",
+        help=f"go on after a recording that cannot be used; all are listed in {BAD_FILES} in the store, and "
+        "the exit code is 1",
     )
     batch_seconds: float | None = setting(
         None, help="seconds of padded audio per batch; 0: each alone; default: 0 on a CPU, 160 on a GPU"
@@ -146,7 +148,7 @@ def fill_store(
         skip_bad: Go on after a recording that cannot be used.
         batch_seconds: Padded audio per batch; see `ser_transfer.encoders.pooled.encode_pooled`.
         n_workers: Threads or processes; see there.
-        on_recording: Called after each recording with the number that was missing in all and this one's seconds.
+        on_recording: Called after each recording with how many were missing and this one's seconds.
 
     Raises:
         AudioError: At the first recording that cannot be used, unless `skip_bad`.
@@ -210,13 +212,93 @@ def stored_embeddings(corpus: Dataset, encoder: Encoder, store: EmbeddingStore, 
 
     Raises:
         StoreError: If some are not there.
-        AudioError: If a recording of the corpus is not there.
+        AudioError: If a recording of the corpus cannot be read.
     """
-    ...
+    keys = []
+    for found in keyed_recordings(corpus):
+        if isinstance(found, AudioError):
+            raise found
+        keys.append(found.key)
+    return store.embeddings(part, corpus["utterance_id"], keys)
 
 
 def _run(settings: EmbedSettings) -> int:
-    ...
+    store = EmbeddingStore(settings.store)
+    if settings.list:
+        print(_listing(store))
+        return 0
+    if settings.clear is not None:
+        for stored in store.clear(settings.clear):
+            print(
+                f"removed {stored.part.describe()}: {stored.n_rows} embeddings, {stored.n_bytes / 1e6:.1f} MB"
+            )
+        return 0
+    corpus = settings.load_corpus()
+    encoders = {settings.encoder: settings.load_encoder()}
+    if settings.baseline != "none":
+        encoders.setdefault(settings.baseline, load_encoder(settings.baseline))
+    bad: dict[str, AudioError] = {}
+    for name, encoder in encoders.items():
+        part = part_of(encoder, settings.pooling if name == settings.encoder else None)
+        with progress_bar(f"{settings.corpus}: {encoder.name}") as advance:
+            report = fill_store(
+                corpus,
+                encoder,
+                store,
+                part,
+                skip_bad=settings.skip_bad,
+                batch_seconds=settings.batch_seconds,
+                n_workers=settings.n_workers,
+                on_recording=advance,
+            )
+        bad |= report.bad
+        print(_summary(report, encoder, store))
+    return _report_bad(bad, store.root / BAD_FILES)
+
+
+def _summary(report: EmbedReport, encoder: Encoder, store: EmbeddingStore) -> str:
+    n_found = len(report.keys) - report.n_encoded
+    if not report.n_encoded:
+        return f"{encoder.name}: all {len(report.keys)} utterances were in {store.root}"
+    clips, seconds = report.n_encoded / report.wall_seconds, report.audio_seconds / report.wall_seconds
+    duration = timedelta(seconds=round(report.audio_seconds))
+    return (
+        f"{encoder.name}: {report.n_encoded} recordings ({duration} of audio) in {report.wall_seconds:.1f} s "
+        f"({clips:.1f} clips/s, {seconds:.0f}x real time); {n_found} utterances more were in {store.root}"
+    )
+
+
+def _report_bad(bad: Mapping[str, AudioError], path: Path) -> int:
+    """List recordings that could not be used; return the exit code."""
+    if not bad:
+        return 0
+    lines = ["utterance_id\treason\tmessage"]
+    lines += [f"{id_}\t{error.reason}\t{error}" for id_, error in bad.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"error: {len(bad)} recordings could not be used; they are listed in {path}", file=sys.stderr)
+    return 1
+
+
+def _listing(store: EmbeddingStore) -> str:
+    parts = store.parts()
+    if not parts:
+        example = "python -m ser_transfer.embed --corpus NAME --root DIR --encoder ID"
+        return f"{store.root} is empty; fill it with: {example}"
+    rows = [("encoder", "fingerprint", "pooling", "precision", "layers", "rows", "MB", "written (UTC)")]
+    rows += [
+        (
+            stored.part.encoder,
+            stored.part.fingerprint[:12],
+            stored.part.pooling,
+            stored.part.precision,
+            str(len(stored.part.layer_names)),
+            str(stored.n_rows),
+            f"{stored.n_bytes / 1e6:.1f}",
+            f"{stored.written:%Y-%m-%d %H:%M}",
+        )
+        for stored in parts
+    ]
+    return text_table(rows)
 
 
 main = command(EmbedSettings, _run)

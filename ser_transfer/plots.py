@@ -39,8 +39,18 @@ def confusion_figure(counts: npt.NDArray[np.int64], classes: Sequence[str], titl
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     for row, column in np.ndindex(n, n):
         colour = "white" if shares[row, column] > 0.55 else "#222222"
-        axes.text(column, row - 0.08, f"{shares[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=9)
-        axes.text(column, row + 0.24, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=6)
+        axes.text(
+            column,
+            row - 0.08,
+            f"{shares[row, column]:.2f}",
+            ha="center",
+            va="center",
+            color=colour,
+            fontsize=9,
+        )
+        axes.text(
+            column, row + 0.24, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=6
+        )
     axes.set_xticks(range(n), classes, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(n), classes)
     axes.set_xlabel("predicted emotion")

@@ -8,11 +8,18 @@ embedding alone and inside a batch of longer ones.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from ser_transfer.errors import SerTransferError
 
-Pooling = Callable[[Tensor, Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Pooling = Callable[["Tensor", "Tensor"], "Tensor"]
+
+
+class PoolingError(SerTransferError):
+    """A pooling that does not exist."""
 
 
 def mean_pool(hidden_states: Tensor, frame_mask: Tensor) -> Tensor:
@@ -46,6 +53,8 @@ def mean_std_pool(hidden_states: Tensor, frame_mask: Tensor) -> Tensor:
     Raises:
         ValueError: If the shapes disagree, or a row has no valid frame.
     """
+    import torch
+
     states, weights = _checked(hidden_states, frame_mask)
     n_frames = weights.sum(dim=1)
     mean = (states * weights).sum(dim=1) / n_frames
@@ -71,3 +80,21 @@ def _checked(hidden_states: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]
 
 
 POOLINGS: dict[str, Pooling] = {"mean": mean_pool, "mean_std": mean_std_pool}
+
+# Vectors of the layer's size that each pooling lays side by side.
+N_STATISTICS: dict[str, int] = {"mean": 1, "mean_std": 2}
+
+
+def pooled_dim(pooling: str, dim: int) -> int:
+    """Tell the size of a pooled vector, without pooling anything.
+
+    Args:
+        pooling: A name in `POOLINGS`.
+        dim: Size of a frame of the layer.
+
+    Raises:
+        PoolingError: If there is no such pooling.
+    """
+    if pooling not in N_STATISTICS:
+        raise PoolingError(f"there is no pooling named {pooling!r}; known are {', '.join(POOLINGS)}")
+    return N_STATISTICS[pooling] * dim

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ser_transfer.pooling import POOLINGS, mean_pool, mean_std_pool
+from ser_transfer.pooling import POOLINGS, PoolingError, mean_pool, mean_std_pool, pooled_dim
 
 LENGTHS = (5, 9, 1)
 
@@ -42,3 +42,13 @@ def test_a_row_without_frames_is_refused(name):
 def test_a_mask_of_another_shape_is_refused(name):
     with pytest.raises(ValueError, match=r"\(2, 3, 4\) and \(2, 5\)"):
         POOLINGS[name](torch.zeros(2, 3, 4), torch.ones(2, 5, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_the_size_of_a_pooled_vector_is_known_without_pooling(name, batch):
+    assert POOLINGS[name](*batch).shape[1] == pooled_dim(name, batch[0].shape[2])
+
+
+def test_an_unknown_pooling_is_refused_with_the_known_ones():
+    with pytest.raises(PoolingError, match="'max'; known are mean, mean_std"):
+        pooled_dim("max", 4)

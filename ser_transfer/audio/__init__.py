@@ -39,7 +39,8 @@ def read_audio(
     digits that such recordings do not have. librosa's default is HQ too, so its features can be compared.
 
     Of a segment only its own samples are decoded where libsndfile reads the format; what FFmpeg reads is
-    decoded from the beginning, because seeking in MP3 or AAC is not exact to a sample.
+    decoded from the beginning, because seeking in MP3 or AAC is not exact to a sample. AAC keeps what its
+    encoder filled the last frames with, up to 0.1 s.
 
     Args:
         source: A path, the bytes of a file, or a row's ``{"bytes": ..., "path": ...}`` of `datasets`.

@@ -44,9 +44,8 @@ _MAGIC = (
 )
 _HEAD_BYTES = 512
 _MOST_CHUNKS = 10_000  # walked before giving up, so that a region of zeros costs no minutes
-# What writers put for "as long as the stream lasts" when they cannot seek back to the header: 0, which
-# libsndfile too reads to the end, FFmpeg's all ones, and SoX's largest whole number of pages.
-_STREAMED_WAV_BYTES = (0, 0xFFFF_FFFF, 0x7FFF_F000)
+# What FFmpeg and SoX put for "as long as the stream lasts" when they cannot seek back to the header.
+_STREAMED_WAV_BYTES = (0xFFFF_FFFF, 0x7FFF_F000)
 _LARGEST_OGG_PAGE = 27 + 255 + 255 * 255  # bytes: header, lacing table, 255 segments of 255 (RFC 3533)
 
 

@@ -33,6 +33,9 @@ _UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says of a FLAC stream whose heade
 _NOT_FOR_LIBSNDFILE = ("MP3", "MP4", "Matroska", "AAC")
 # What FFmpeg may open: single files. Its playlists (HLS, concat, ...) would read others, or the network.
 _FFMPEG_FORMATS = "aac,ac3,aiff,amr,asf,au,caf,flac,flv,matroska,webm,mov,mp3,mpeg,mpegts,ogg,w64,wav"
+# PyAV finds a frame's planes by walking to a null pointer, which only follows in a table of eight that is not
+# full: with more channels it reads foreign memory, and crashes (av/audio/frame.py, `planes`, as of 18.1).
+_MOST_FFMPEG_CHANNELS = 7
 
 
 class _Refused(Exception):  # noqa: N818 - a word between the two decoders, which no user sees as an error
@@ -162,6 +165,9 @@ def _ffmpeg_blocks(recording: Recording, segment: Segment) -> Iterator[tuple[int
                     found = f"its sampling rate changes from {rate} to {frame.sample_rate} Hz"
                     raise AudioError("unreadable", recording.name, found)
                 rate = _plausible(frame.sample_rate, recording)
+                if frame.layout.nb_channels > _MOST_FFMPEG_CHANNELS:
+                    found = f"it has {frame.layout.nb_channels} channels, and its format is read with up to 7"
+                    raise AudioError("unreadable", recording.name, found)
                 first, end = segment.frames(rate)
                 block = _mono(frame)
                 yield rate, block[max(0, first - position) : int(max(0, min(end - position, len(block))))]

@@ -1,0 +1,117 @@
+"""A table of the user's own: CSV, TSV or Parquet, one row per utterance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ser_transfer.corpora._columns import ColumnNames, report_unlabelled, text, utterances_of_columns
+from ser_transfer.corpora._names import ids_of_paths
+from ser_transfer.corpora._rows import CorpusError, corpus_dataset, examples
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
+def load_table(
+    root: str | os.PathLike[str] | None,
+    *,
+    audio_column: str | None = None,
+    emotion_column: str | None = None,
+    speaker_column: str | None = None,
+    id_column: str | None = None,
+    start_column: str | None = None,
+    end_column: str | None = None,
+    emotion_codes: Mapping[str, str | None] | None = None,
+    language: str | None = None,
+) -> Dataset:
+    """Read a table of recordings, or of segments of recordings.
+
+    A column that already has our name (``audio``, ``emotion``, ``speaker``, ``sentence``, ``gender``,
+    ``valence``, ...) needs no setting.
+
+    Args:
+        root: A ``.csv``, ``.tsv`` or ``.parquet`` file.
+        audio_column: Paths of the recordings, relative to the table's folder or absolute.
+        emotion_column: Emotions, in words or in codes.
+        speaker_column: Speakers; without it they are unknown.
+        id_column: Ids of the rows; without it they are named after the paths.
+        start_column: Start of the segment, in seconds.
+        end_column: End of the segment, in seconds.
+        emotion_codes: The table's codes to emotions; None leaves rows out.
+        language: ISO 639-1 code of all recordings, where no column tells it.
+
+    Raises:
+        CorpusError: If the table, a column or a recording is not there, or ids repeat.
+        LabelError: If a cell names no emotion.
+    """
+    path = _checked_path(root)
+    table = _read(path)
+    names = ColumnNames(
+        audio_column, emotion_column, speaker_column, id_column, start_column, end_column
+    ).resolved(str(path), [str(name) for name in table.columns])
+    columns: dict[str, list[Any]] = {ours: table[theirs].tolist() for ours, theirs in names.items()}
+    paths = _checked_paths(path, columns.pop("audio"))
+    if "utterance_id" not in columns:
+        columns["utterance_id"] = paths
+    rows = utterances_of_columns(str(path), columns, len(table), emotion_codes, language)
+    if "utterance_id" not in names:
+        ids = ids_of_paths(paths, [(row.start_seconds, row.end_seconds) for row in rows])
+        rows = [replace(row, utterance_id=name) for row, name in zip(rows, ids, strict=True)]
+    report_unlabelled(str(path), rows)
+    return corpus_dataset(
+        [
+            replace(row, audio=str(path.parent / audio))
+            for row, audio in zip(rows, paths, strict=True)
+            if row.emotion is not None
+        ]
+    )
+
+
+def _checked_path(root: str | os.PathLike[str] | None) -> Path:
+    path = None if root is None else Path(os.path.abspath(root))  # noqa: PTH100
+    known = (*_SEPARATORS, ".parquet")
+    if path is None or not path.is_file() or path.suffix.lower() not in known:
+        raise CorpusError(
+            f"corpus table needs a file (root, --root FILE) that ends in {', '.join(known)}, not {root}"
+        )
+    return path
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Read a table; in CSV and TSV every cell stays text, so that speaker 01 does not become 1."""
+    import pandas as pd
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(
+            path, sep=_SEPARATORS[path.suffix.lower()], dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+    except (ValueError, OSError) as error:
+        raise CorpusError(f"{path} cannot be read as a table: {error}") from None
+
+
+def _checked_paths(table: Path, cells: list[Any]) -> list[str]:
+    """Return the paths as the table writes them.
+
+    Raises:
+        CorpusError: If a row has none, or a file is not there.
+    """
+    paths = [text(cell) for cell in cells]
+    if None in paths:
+        raise CorpusError(f"{table}, row {paths.index(None) + 1}: no path of a recording")
+    written = [path for path in paths if path is not None]
+    missing = [path for path in dict.fromkeys(written) if not (table.parent / path).is_file()]
+    if missing:
+        raise CorpusError(
+            f"{table} names {len(missing)} recordings that are not there: {examples(missing)}; relative "
+            f"paths start at {table.parent}"
+        )
+    return written

@@ -1,0 +1,184 @@
+"""Train a head on stored embeddings, and score it on speakers it has never heard.
+
+python -m ser_transfer.train --corpus ravdess --root DIR --encoder yamnet --split emobox
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ser_transfer._command import CallableModule, as_flags, command, setting
+from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
+from ser_transfer.cross_validation import HeadChoice, Labels, cross_validate, majority_floor
+from ser_transfer.embed import EmbedSettings, part_of, stored_embeddings
+from ser_transfer.encoders import Encoder, load_encoder
+from ser_transfer.runs import Run, System
+from ser_transfer.splits import make_split
+from ser_transfer.store import Embeddings, EmbeddingStore, StoreError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+MAJORITY = "majority class"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(StoreSettings, EncoderSettings, CorpusSettings):
+    """Train a head on stored embeddings, and score it on speakers it has never heard."""
+
+    split: str = setting(
+        "speaker-folds",
+        help="speaker-folds, leave-one-speaker-out, by-session, emobox (published folds), grouped-by:COLUMN, or "
+        "speaker-dependent, which shares speakers between both sides and is stamped as such",
+    )
+    n_folds: int = setting(5, help="folds of speaker-folds, grouped-by and speaker-dependent")
+    folds: list[str] | None = setting(None, help="only these folds, by name: [1] or [1,4]; default: all")
+    head: str = setting(
+        "logistic_regression",
+        help="logistic_regression, linear_svm, rbf_svm, knn, lda, mlp, nearest_centroid or gradient_boosting",
+    )
+    head_settings: dict[str, Any] = setting({}, help="fixed settings of the head: --head-settings.C 10")
+    tune: bool = setting(True, help="choose the head's other settings on validation speakers, in each fold")
+    balanced: bool = setting(True, help="weigh the emotions alike in training, as UAR does")
+    layers: str = setting("all", help="layers laid side by side: all, last, or names: layer_06,layer_12")
+    speaker_normalise: bool = setting(
+        False,
+        help="standardise features within each speaker; uses the test speakers' recordings, and is labelled",
+    )
+    baseline: str = setting("mfcc", help="handcrafted encoder to set beside it, or none")
+    out: str | None = setting(None, help="run folder; default: outputs/<corpus>-<encoder>-<head>-<split>")
+    plots: bool = setting(True, help="draw the figures of the run")
+
+
+def train(
+    corpus: Dataset,
+    embeddings: Embeddings,
+    *,
+    baseline: Embeddings | None = None,
+    split: str = "speaker-folds",
+    n_folds: int = 5,
+    folds: Sequence[str] | None = None,
+    head: HeadChoice | str = "logistic_regression",
+    layers: str | Sequence[str] = "all",
+    speaker_normalise: bool = False,
+    seed: int = 0,
+    name: str = "corpus",
+) -> Run:
+    """Train and test a head on every fold of a corpus, beside the baseline and the majority-class floor.
+
+    Args:
+        corpus: From `ser_transfer.load_corpus`.
+        embeddings: From `ser_transfer.embed`: the encoder under test.
+        baseline: Embeddings of a handcrafted encoder, given the same head on the same folds; None for none.
+        split: A kind of split; see `ser_transfer.splits.make_split`.
+        n_folds: Folds, where the kind has a choice.
+        folds: Names of the folds to run; None for all.
+        head: A name in `ser_transfer.heads.HEADS`, or a `HeadChoice` with settings.
+        layers: ``"all"``, ``"last"``, or names of layers to lay side by side.
+        speaker_normalise: Standardise features within each speaker; a setting of its own, stamped on the run.
+        seed: Of the split and of the head.
+        name: The corpus's name, for titles.
+
+    Returns:
+        The run; printing it prints its table.
+
+    Raises:
+        SplitError: If the corpus cannot be split so, for want of speakers above all.
+        TrainingError: If a fold cannot be trained on.
+    """
+    labels = Labels.of(corpus)
+    chosen = head if isinstance(head, HeadChoice) else HeadChoice(head, random_state=seed)
+    made = make_split(corpus, split, n_folds=n_folds, seed=seed, corpus_name=name)
+    if folds is not None:
+        made = only_folds(made, folds)
+    systems = []
+    for role, system in (("encoder", embeddings), ("baseline", baseline)):
+        if system is None or (role == "baseline" and system.fingerprint == embeddings.fingerprint):
+            continue
+        names = layer_names(system, layers if role == "encoder" else "all")
+        predictions = cross_validate(
+            system, labels, made, chosen, layers=names, speaker_normalise=speaker_normalise
+        )
+        systems.append(System.scored(system.encoder, role, predictions, **_provenance(system, names)))
+    systems.append(System.scored(MAJORITY, "floor", majority_floor(labels, made)))
+    return Run(name, made, chosen, speaker_normalise, tuple(systems))
+
+
+def layer_names(embeddings: Embeddings, layers: str | Sequence[str]) -> list[str]:
+    """Resolve ``"all"``, ``"last"`` or ``"layer_06,layer_12"`` to names of layers."""
+    known = list(embeddings.layers)
+    if layers == "all":
+        return known
+    if layers == "last":
+        return known[-1:]
+    return layers.split(",") if isinstance(layers, str) else list(layers)
+
+
+def _provenance(embeddings: Embeddings, layers: Sequence[str]) -> dict[str, Any]:
+    return {
+        "encoder": embeddings.encoder,
+        "fingerprint": embeddings.fingerprint,
+        "pooling": embeddings.pooling,
+        "precision": embeddings.precision,
+        "layers": list(layers),
+    }
+
+
+def _run(settings: TrainSettings) -> int:
+    corpus = settings.load_corpus()
+    embeddings = _stored(settings, corpus, settings.load_encoder(), settings.pooling)
+    baseline = None
+    if settings.baseline != "none":
+        baseline = _stored(settings, corpus, load_encoder(settings.baseline), None)
+    head = HeadChoice(
+        settings.head,
+        settings.head_settings,
+        tune=settings.tune,
+        class_weight="balanced" if settings.balanced else None,
+        random_state=settings.seed,
+    )
+    run = train(
+        corpus,
+        embeddings,
+        baseline=baseline,
+        split=settings.split,
+        n_folds=settings.n_folds,
+        folds=settings.folds,
+        head=head,
+        layers=settings.layers,
+        speaker_normalise=settings.speaker_normalise,
+        seed=settings.seed,
+        name=str(settings.corpus),
+    )
+    folder = Path(settings.out) if settings.out else default_folder(settings)
+    run.save(folder, asdict(settings), plots=settings.plots)
+    print(f"{run}\n\nwritten to {folder}")
+    return 0
+
+
+def _stored(settings: TrainSettings, corpus: Dataset, encoder: Encoder, pooling: str | None) -> Embeddings:
+    """Read an encoder's embeddings; what is missing is answered with the command that computes it."""
+    try:
+        return stored_embeddings(corpus, encoder, EmbeddingStore(settings.store), part_of(encoder, pooling))
+    except StoreError as error:
+        flags = as_flags(settings, EmbedSettings)
+        raise StoreError(f"{error}\nFirst run: python -m ser_transfer.embed {flags}") from error
+
+
+def default_folder(settings: TrainSettings) -> Path:
+    """Name a run folder after what was asked: corpus, encoder, head and split."""
+    encoder = f"{settings.encoder}{'-untrained' if settings.untrained else ''}"
+    words = (settings.corpus, encoder, settings.head, settings.split)
+    return Path("outputs") / "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", str(word)).strip("_") for word in words)
+
+
+main = command(TrainSettings, _run)
+sys.modules[__name__].__class__ = CallableModule
+
+if __name__ == "__main__":
+    sys.exit(main())
