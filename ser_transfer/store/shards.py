@@ -54,7 +54,8 @@ def write_shard(
 
 def list_shards(folder: Path) -> list[Path]:
     """List a folder's shards in the order of their names, which no writer or reader changes."""
-    return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+    # Hidden ones are not ours: macOS leaves ._* files beside each file on a network drive.
+    return sorted(folder.glob(f"[!.]*{SUFFIX}"))
 
 
 def open_shard(path: Path, *, verify: bool) -> Any:
@@ -73,8 +74,6 @@ def open_shard(path: Path, *, verify: bool) -> Any:
     """
     if verify and checksum(path) != path.name.removesuffix(SUFFIX):
         raise DamagedShard(path)
-    if path.stat().st_size == 0:
-        raise DamagedShard(path)  # it cannot be mapped
     file = pa.memory_map(str(path))
     try:
         return pa.ipc.open_stream(file).read_next_batch()

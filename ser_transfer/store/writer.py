@@ -16,7 +16,7 @@ from ser_transfer.store.shards import write_shard
 
 MAX_ROWS = 512  # per shard: a few seconds of handcrafted features, 40 MB of wav2vec2-base
 MAX_BYTES = 64 << 20  # per shard, and about all the memory a writer takes
-MAX_SECONDS = 30.0  # of work that a kill can lose
+MAX_SECONDS = 10.0  # of work that a kill can lose
 
 
 class StoreWriter:
