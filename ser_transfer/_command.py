@@ -7,6 +7,7 @@ file, the first argument), then from flags; an unknown or mistyped one is refuse
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import warnings
@@ -196,11 +197,13 @@ def as_flags(settings: Any, settings_class: type[Any]) -> str:
     """Write the settings that another command shares, where they are not its defaults, as flags to type."""
     words = []
     for item in fields(settings_class):
-        value = getattr(settings, item.name, item.default)
-        flag = "--" + item.name.replace("_", "-")
-        if value == item.default:
+        default = item.default_factory() if item.default_factory is not MISSING else item.default
+        value = getattr(settings, item.name, default)
+        if value == default:
             continue
-        words += [flag] if value is True else [flag, shlex.quote(str(value))]
+        words.append("--" + item.name.replace("_", "-"))
+        if value is not True:
+            words.append(shlex.quote(json.dumps(value) if isinstance(value, dict | list) else str(value)))
     return " ".join(words)
 
 

@@ -21,8 +21,8 @@ from ser_transfer.audio import AudioError, audio_key
 from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.encoders.pooled import Recording, encode_pooled
 from ser_transfer.pooling import pooled_dim
-from ser_transfer.runs import text_table
 from ser_transfer.store import Embeddings, EmbeddingStore, Part
+from ser_transfer.tables import text_table
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from ser_transfer.errors import SerTransferError
 from ser_transfer.metrics import Scores, confusion_by_speaker, score, uar
 from ser_transfer.plots import confusion_figure, save_figure, score_figure, speaker_figure
 from ser_transfer.splits import Split
+from ser_transfer.tables import text_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,10 +139,12 @@ class Run:
             "split": {
                 "name": self.split.name,
                 "description": self.split.description,
-                "n_folds": len(self.split.folds),
+                "folds": [fold.name for fold in self.split.folds],
+                "notes": list(self.split.notes),
             },
             "speaker_independent": self.split.speaker_independent,
             "speaker_normalised": self.speaker_normalised,
+            "warnings": list(self.warnings),
             "head": asdict(self.head),
             "systems": {
                 system.name: {
@@ -165,21 +169,29 @@ class Run:
             low, high = (system.scores.intervals or {}).get("uar", (system.scores.uar, system.scores.uar))
             ends[system.name] = (system.scores.uar, low, high)
         yield "scores", score_figure(ends, roles, self.title, 1 / len(self.systems[0].scores.classes))
-        for system in self.systems:
-            if system.role != "floor":
-                title = f"{system.name} + {self.head.name} · {self.title}"
-                yield (
-                    f"confusion_{system.role}",
-                    confusion_figure(np.array(system.scores.confusion), system.scores.classes, title),
-                )
-        by_speaker = {
-            system.name: system.uar_by_speaker() for system in self.systems if system.role != "floor"
-        }
+        competing = [system for system in self.systems if system.role != "floor"]
+        for system in competing:
+            slug = re.sub(r"[^A-Za-z0-9.]+", "_", system.name).strip("_")
+            title = f"{system.name} + {self.head.name} · {self.title}"
+            counts = np.array(system.scores.confusion)
+            yield f"confusion_{slug}", confusion_figure(counts, system.scores.classes, title)
+        baselines = [system for system in competing if system.role == "baseline"]
+        by_speaker = {system.name: system.uar_by_speaker() for system in (competing[0], *baselines)}
         if all(by_speaker.values()):
             yield "speakers", speaker_figure(by_speaker, roles, self.title)
 
+    @classmethod
+    def joined(cls, runs: Sequence[Run]) -> Run:
+        """Join runs of different encoders on the same folds: encoders, then baseline, then one floor."""
+        systems = {system.name: system for run in runs for system in run.systems}
+        order = {role: position for position, role in enumerate(get_args(Role))}
+        return replace(
+            runs[0], systems=tuple(sorted(systems.values(), key=lambda system: order[system.role]))
+        )
+
     def __str__(self) -> str:
-        return f"{self.title}\n{text_table(self.rows())}"
+        notes = "".join(f"\nnote: {note}" for note in self.split.notes)
+        return f"{self.title}\n\n{text_table(self.rows())}{notes}"
 
     def save(self, folder: Path, recipe: Mapping[str, Any], *, plots: bool = True) -> None:
         """Write the run folder; what an earlier run of the same name left in it is replaced.
@@ -229,12 +241,3 @@ def _table_of(system: System) -> dict[str, Any]:
         "predicted": predictions.predicted,
         **probabilities,
     }
-
-
-def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """Lay out rows of text, the first being the header, in columns: plain, and readable in any terminal."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])

@@ -33,11 +33,13 @@ class TrainSettings(StoreSettings, EncoderSettings, CorpusSettings):
 
     split: str = setting(
         "speaker-folds",
-        help="speaker-folds, leave-one-speaker-out, by-session, emobox (published folds), grouped-by:COLUMN, or "
-        "speaker-dependent, which shares speakers between both sides and is stamped as such",
+        help="speaker-folds, leave-one-speaker-out, by-session, emobox (published folds), grouped-by:COLUMN, "
+        "or speaker-dependent, which shares speakers between both sides and is stamped as such",
     )
     n_folds: int = setting(5, help="folds of speaker-folds, grouped-by and speaker-dependent")
-    folds: list[str] | None = setting(None, help="only these folds, by name: [1] or [1,4]; default: all")
+    folds: list[str] | None = setting(
+        None, help="only these folds, by name: [fold_1] or [fold_1,fold_4]; default: all"
+    )
     head: str = setting(
         "logistic_regression",
         help="logistic_regression, linear_svm, rbf_svm, knn, lda, mlp, nearest_centroid or gradient_boosting",
@@ -51,6 +53,7 @@ class TrainSettings(StoreSettings, EncoderSettings, CorpusSettings):
         help="standardise features within each speaker; uses the test speakers' recordings, and is labelled",
     )
     baseline: str = setting("mfcc", help="handcrafted encoder to set beside it, or none")
+    title: str | None = setting(None, help="the corpus's name in tables and plots; default: --corpus")
     out: str | None = setting(None, help="run folder; default: outputs/<corpus>-<encoder>-<head>-<split>")
     plots: bool = setting(True, help="draw the figures of the run")
 
@@ -68,6 +71,7 @@ def train(
     speaker_normalise: bool = False,
     seed: int = 0,
     name: str = "corpus",
+    title: str | None = None,
 ) -> Run:
     """Train and test a head on every fold of a corpus, beside the baseline and the majority-class floor.
 
@@ -82,7 +86,8 @@ def train(
         layers: ``"all"``, ``"last"``, or names of layers to lay side by side.
         speaker_normalise: Standardise features within each speaker; a setting of its own, stamped on the run.
         seed: Of the split and of the head.
-        name: The corpus's name, for titles.
+        name: The corpus's name, by which published folds are found.
+        title: Its name in tables and plots; None for `name`.
 
     Returns:
         The run; printing it prints its table.
@@ -95,7 +100,7 @@ def train(
     chosen = head if isinstance(head, HeadChoice) else HeadChoice(head, random_state=seed)
     made = make_split(corpus, split, n_folds=n_folds, seed=seed, corpus_name=name)
     if folds is not None:
-        made = only_folds(made, folds)
+        made = made.only(folds)
     systems = []
     for role, system in (("encoder", embeddings), ("baseline", baseline)):
         if system is None or (role == "baseline" and system.fingerprint == embeddings.fingerprint):
@@ -106,7 +111,7 @@ def train(
         )
         systems.append(System.scored(system.encoder, role, predictions, **_provenance(system, names)))
     systems.append(System.scored(MAJORITY, "floor", majority_floor(labels, made)))
-    return Run(name, made, chosen, speaker_normalise, tuple(systems))
+    return Run(title or name, made, chosen, speaker_normalise, tuple(systems))
 
 
 def layer_names(embeddings: Embeddings, layers: str | Sequence[str]) -> list[str]:
@@ -154,6 +159,7 @@ def _run(settings: TrainSettings) -> int:
         speaker_normalise=settings.speaker_normalise,
         seed=settings.seed,
         name=str(settings.corpus),
+        title=settings.title,
     )
     folder = Path(settings.out) if settings.out else default_folder(settings)
     run.save(folder, asdict(settings), plots=settings.plots)

@@ -17,7 +17,7 @@ PACKAGE = Path(ser_transfer.__file__).parent
 # A module imports only from rows above its own. Modules of one row keep to themselves.
 ROWS = (
     {"errors"},
-    {"labels", "audio", "pooling", "metrics"},
+    {"labels", "audio", "pooling", "metrics", "tables"},
     {"corpora", "encoders", "store", "splits", "heads", "plots"},
     {"cross_validation"},
     {"runs", "model"},

@@ -81,9 +81,9 @@ def audio_key(
 ) -> str:
     """Name the bytes of a recording and the segment of it, whatever it is called and wherever it lies.
 
-    The hash is XXH3 of 128 bits. It keeps up with the disk on any machine, where SHA-256 needs a processor with
-    instructions for it, and chance gives two of a billion recordings one key in one of 10²⁰ such corpora. It
-    does not withstand someone who wants a collision; a store of one's own recordings has no such enemy.
+    The hash is XXH3 of 128 bits. It keeps up with the disk on any machine, where SHA-256 needs a processor
+    with instructions for it, and chance gives two of a billion recordings one key in one of 10^20 such
+    corpora. It does not withstand someone who wants a collision; a store of one's own has no such enemy.
 
     Args:
         source: As in `read_audio`; a dict's bytes go before its path.

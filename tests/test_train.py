@@ -1,0 +1,181 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+import ser_transfer.embed
+import ser_transfer.train
+from ser_transfer import embed, train
+from ser_transfer.cross_validation import (
+    HeadChoice,
+    Labels,
+    TrainingError,
+    cross_validate,
+    majority_floor,
+    standardised_by_speaker,
+)
+from ser_transfer.splits import SplitError, make_split
+from ser_transfer.store import Embeddings
+
+PATTERN = "(?P<speaker>p[0-9])_"
+
+
+@pytest.fixture
+def embeddings(corpus, encoder, tmp_path):
+    return embed(corpus, encoder, store=tmp_path / "store")
+
+
+def with_layer(embeddings: Embeddings, layer: np.ndarray) -> Embeddings:
+    return replace(embeddings, layers={"planted": layer.astype(np.float32)})
+
+
+def test_tones_are_told_apart_on_speakers_never_heard(corpus, embeddings):
+    run = train(corpus, embeddings, split="leave-one-speaker-out", name="tones", layers="crossings")
+    assert run.systems[0].scores.uar > 0.9
+    assert run.systems[-1].scores.uar == pytest.approx(1 / 3)
+    assert not run.warnings
+
+
+def test_every_utterance_is_tested_once_and_never_in_its_own_training(corpus, embeddings):
+    split = make_split(corpus, "leave-one-speaker-out")
+    predictions = cross_validate(embeddings, Labels.of(corpus), split, HeadChoice())
+    assert sorted(predictions.utterance_ids) == sorted(corpus["utterance_id"])
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1.0)
+
+
+def test_a_feature_that_helps_on_test_speakers_only_chooses_nothing(corpus, embeddings):
+    """On the test speaker the feature tells the truth, elsewhere it is noise: peeking would see it."""
+    labels, split = Labels.of(corpus), make_split(corpus, "leave-one-speaker-out").only(["p1"])
+    rng = np.random.default_rng(0)
+    code = {emotion: number for number, emotion in enumerate(labels.classes)}
+    noise = rng.normal(size=(len(embeddings.utterance_ids), 1))
+    planted = noise.copy()
+    for row, id_ in enumerate(embeddings.utterance_ids):
+        if labels.speakers[id_] == "p1":
+            planted[row] = code[labels.emotions[id_]]
+    settings = [
+        cross_validate(with_layer(embeddings, layer), labels, split, HeadChoice()).settings
+        for layer in (noise, planted)
+    ]
+    assert settings[0] == settings[1]
+
+
+def test_the_floor_answers_the_majority_of_the_training_side(corpus):
+    labels, split = Labels.of(corpus), make_split(corpus, "leave-one-speaker-out")
+    rare = {id_: ("anger" if emotion == "neutral" else emotion) for id_, emotion in labels.emotions.items()}
+    floor = majority_floor(replace(labels, emotions=rare), split)
+    assert set(floor.predicted) == {"anger"}
+
+
+def test_speaker_normalisation_is_scikit_learns_scaler_per_speaker():
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(12, 3)).astype(np.float32) * [1, 10, 0]
+    speakers = ["a", "b"] * 6
+    out = standardised_by_speaker(features.astype(np.float32), speakers)
+    np.testing.assert_allclose(out[::2], StandardScaler().fit_transform(features[::2]), atol=1e-5)
+    with pytest.raises(TrainingError, match="speaker of every utterance"):
+        standardised_by_speaker(features, [None, *speakers[1:]])
+
+
+def test_an_utterance_without_embedding_is_named(corpus, embeddings):
+    some = embeddings.select(embeddings.utterance_ids[1:])
+    with pytest.raises(TrainingError, match="1 utterances of the split have no embedding"):
+        train(corpus, some, split="leave-one-speaker-out")
+
+
+def test_without_speakers_a_speaker_independent_score_is_refused(corpus, embeddings):
+    nameless = corpus.remove_columns("speaker").add_column("speaker", [None] * len(corpus))
+    with pytest.raises(SplitError, match="speaker-pattern"):
+        train(nameless, embeddings)
+
+
+@pytest.mark.parametrize(
+    ("options", "stamp"),
+    [
+        ({"split": "speaker-dependent"}, "NOT SPEAKER-INDEPENDENT"),
+        ({"split": "loso", "speaker_normalise": True}, "SPEAKER-NORMALISED"),
+    ],
+)
+def test_what_is_not_the_honest_number_is_stamped_on_every_output(
+    options, stamp, corpus, embeddings, tmp_path
+):
+    run = train(corpus, embeddings, n_folds=4, **options)
+    run.save(tmp_path / "run", {}, plots=False)
+    written = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert stamp in str(run)
+    assert written["warnings"]
+    assert stamp in written["warnings"][0]
+    for _, figure in run.figures():
+        assert stamp in figure.get_suptitle()
+
+
+@pytest.fixture
+def arguments(tones, tmp_path):
+    return [
+        *("--corpus", "folder", "--root", str(tones), "--speaker-pattern", PATTERN),
+        *("--encoder", "seed180", "--store", str(tmp_path / "store")),
+    ]
+
+
+def test_train_says_the_exact_command_that_fills_the_store(arguments, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "run"), "--split", "loso"]
+    assert ser_transfer.train.main([*arguments, *out]) == 1
+    command = capsys.readouterr().err.strip().splitlines()[-1].partition("python -m ser_transfer.embed ")[2]
+    import shlex
+
+    assert ser_transfer.embed.main(shlex.split(command)) == 0
+    assert ser_transfer.train.main([*arguments, *out]) == 0
+
+
+def test_the_run_folder_holds_what_the_table_says(arguments, tmp_path, capsys):
+    ser_transfer.embed.main(arguments)
+    folder = tmp_path / "run"
+    assert ser_transfer.train.main([*arguments, "--out", str(folder), "--split", "loso"]) == 0
+    printed = capsys.readouterr().out
+    metrics = json.loads((folder / "metrics.json").read_text())
+    table = pd.read_parquet(folder / "predictions.parquet")
+    assert set(table["system"]) == {"seed180", "mfcc", "majority class"}
+    for name, system in metrics["systems"].items():
+        rows = table[table["system"] == name]
+        assert len(rows) == 24
+        assert system["uar"] == pytest.approx(balanced_accuracy_score(rows["truth"], rows["predicted"]))
+        assert system["wa"] == pytest.approx(accuracy_score(rows["truth"], rows["predicted"]))
+        assert system["macro_f1"] == pytest.approx(
+            f1_score(rows["truth"], rows["predicted"], average="macro")
+        )
+        assert f"{system['uar']:.3f}" in printed
+    assert metrics["speaker_independent"] is True
+    assert "seed180" in (folder / "recipe.yaml").read_text()
+    assert {path.name for path in folder.glob("*.png")} == {
+        "scores.png",
+        "speakers.png",
+        "confusion_seed180.png",
+        "confusion_mfcc.png",
+    }
+
+
+def test_a_run_is_its_own_recipe(arguments, tmp_path):
+    ser_transfer.embed.main(arguments)
+    first, second = tmp_path / "first", tmp_path / "second"
+    ser_transfer.train.main([*arguments, "--out", str(first), "--split", "loso"])
+    assert ser_transfer.train.main([str(first / "recipe.yaml"), "--out", str(second)]) == 0
+    tables = [pd.read_parquet(folder / "predictions.parquet") for folder in (first, second)]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_one_fold_can_be_run_alone_and_the_title_says_so(corpus, embeddings):
+    run = train(corpus, embeddings, split="loso", folds=["p2"])
+    assert set(run.systems[0].predictions.folds) == {"p2"}
+    assert "p2 only" in run.title
+    with pytest.raises(SplitError, match="no fold 'p9'"):
+        train(corpus, embeddings, split="loso", folds=["p9"])
+
+
+def test_layers_are_all_the_last_or_those_named(corpus, embeddings):
+    for asked, names in (("all", ["energy", "crossings"]), ("last", ["crossings"]), ("energy", ["energy"])):
+        assert train(corpus, embeddings, split="loso", layers=asked).systems[0].embeddings["layers"] == names
