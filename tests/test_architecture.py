@@ -77,7 +77,8 @@ def test_every_module_imports_with_the_core_dependencies(name):
 
 
 def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -101,5 +102,6 @@ def test_a_verb_is_callable_whichever_way_it_was_imported(order):
     imports = ["from ser_transfer import embed", "import ser_transfer.embed"]
     if order == "module first":
         imports.reverse()
-    answer = run_python("-c", "; ".join([*imports, "import ser_transfer", "print(callable(embed), callable(ser_transfer.embed))"]))
+    check = "import ser_transfer; print(callable(embed), callable(ser_transfer.embed))"
+    answer = run_python("-c", "; ".join([*imports, check]))
     assert answer.stdout.strip() == "True True", answer.stderr

@@ -20,6 +20,7 @@ from ser_transfer.corpora.iemocap import IEMOCAP, load_iemocap
 from ser_transfer.corpora.mapping import apply_label_map
 from ser_transfer.corpora.ravdess import RAVDESS, load_ravdess
 from ser_transfer.corpora.savee import SAVEE, load_savee
+from ser_transfer.corpora.synthetic import load_synthetic
 from ser_transfer.corpora.table import load_table
 from ser_transfer.corpora.tess import TESS, load_tess
 
@@ -53,6 +54,7 @@ CORPORA: dict[str, Callable[..., Dataset]] = {
     "folder": load_folder,
     "table": load_table,
     "dataset": load_hub_dataset,
+    "synthetic": load_synthetic,
 }
 
 

@@ -71,7 +71,7 @@ def utterances_of_columns(
 
     Raises:
         LabelError: If a cell names no emotion; the message says the row.
-        CorpusError: If a cell that should be a number is none.
+        CorpusError: If a cell that should be a number is none, or an id is empty.
     """
     codes = checked_codes(emotion_codes)
     cells: dict[str, list[Any]] = {"language": [language] * n_rows}
@@ -84,6 +84,8 @@ def utterances_of_columns(
             cells[name] = [_GENDERS.get((text(value) or "").lower(), text(value)) for value in values]
         else:
             cells[name] = [text(value) for value in values]
+    if None in cells["utterance_id"]:
+        raise CorpusError(f"{where}, row {cells['utterance_id'].index(None) + 1}: no utterance id")
     names = tuple(cells)
     return [
         Utterance(**{"audio": None, **dict(zip(names, row, strict=True))})

@@ -45,8 +45,8 @@ def ids_of_paths(paths: Sequence[str], segments: Sequence[tuple[float | None, fl
     Absolute paths are taken from the folder that holds them all. Files that differ only in the extension
     keep it; rows that are segments of one file get their seconds.
     """
-    folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
-    if os.path.isabs(folder):  # noqa: PTH117
+    if all(map(os.path.isabs, paths)):
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
         paths = [os.path.relpath(path, folder) for path in paths]
     pure = [PurePath(path) for path in paths]
     n_files = Counter(path.with_suffix("") for path in set(pure))

@@ -54,15 +54,14 @@ def load_hub_dataset(
         CorpusError: If the dataset, a split or a column is not there, or ids repeat.
         LabelError: If a label names no emotion.
     """
-    from datasets import Audio, concatenate_datasets
+    from datasets import concatenate_datasets
 
     where = f"dataset {root}"
     rows = _chosen(where, _splits(root, dataset_config, dataset_revision), dataset_split)
     names = ColumnNames(
         audio_column, emotion_column, speaker_column, id_column, start_column, end_column
     ).resolved(where, rows.column_names)
-    audio = rows.select_columns([names.pop("audio")])
-    audio = audio.rename_columns({audio.column_names[0]: "audio"}).cast_column("audio", Audio(decode=False))
+    audio = _audio(where, rows, names.pop("audio"))
     columns = {ours: _cells(rows, theirs) for ours, theirs in names.items()}
     if "utterance_id" not in columns:
         columns["utterance_id"] = [f"{index:06d}" for index in range(len(rows))]
@@ -91,7 +90,11 @@ def _splits(
     try:
         loaded = load_from_disk(path) if saved else load_dataset(path, name=config, revision=revision)
     except (OSError, ValueError, DatasetsError) as error:
-        raise CorpusError(f"dataset {root} cannot be loaded: {' '.join(str(error).split())}") from None
+        cause = " ".join(str(error.__cause__ or error).split())
+        advice = "check its id and the network"
+        if Path(path).is_dir():  # of plain audio files, as a rule: datasets wants torchcodec for those
+            advice = "read a folder per emotion as corpus folder, a metadata.csv as corpus table"
+        raise CorpusError(f"dataset {root} cannot be loaded: {cause}; {advice}") from None
     return {"train": loaded} if isinstance(loaded, Dataset) else loaded
 
 
@@ -101,8 +104,8 @@ def _chosen(where: str, splits: Mapping[str, Dataset], names: str | None) -> Dat
 
     if names is None and len(splits) > 1:
         raise CorpusError(
-            f"{where} has the splits {', '.join(splits)}; say which (dataset_split, --dataset-split), or all: "
-            f"{'+'.join(splits)}"
+            f"{where} has the splits {', '.join(splits)}; say which (dataset_split, --dataset-split), or "
+            f"all: {'+'.join(splits)}"
         )
     wanted = list(splits) if names is None else names.split("+")
     unknown = [name for name in wanted if name not in splits]
@@ -111,11 +114,28 @@ def _chosen(where: str, splits: Mapping[str, Dataset], names: str | None) -> Dat
     return concatenate_datasets([splits[name] for name in wanted])
 
 
+def _audio(where: str, rows: Dataset, column: str) -> Dataset:
+    """Return the one column of audio, undecoded and under our name."""
+    from datasets import Audio, Value
+
+    feature = rows.features[column]
+    if not isinstance(feature, Audio) and feature not in (Value("string"), Value("large_string")):
+        raise CorpusError(
+            f"{where}: column {column!r} holds {feature}, not audio; name the one that does (audio_column, "
+            f"--audio-column): {', '.join(rows.column_names)}"
+        )
+    return (
+        rows.select_columns([column])
+        .rename_columns({column: "audio"})
+        .cast_column("audio", Audio(decode=False))
+    )
+
+
 def _cells(rows: Dataset, column: str) -> list[Any]:
     """Return a column as Python values, class labels by name."""
     from datasets import ClassLabel
 
-    values = list(rows[column])
+    values: list[Any] = rows[column][:]
     feature = rows.features[column]
     if isinstance(feature, ClassLabel):
         # -1 is how datasets without labels for a split say "none".

@@ -35,7 +35,7 @@ def apply_label_map(corpus: Dataset, label_map: str | Mapping[str, str | None]) 
             f"{name} does not mention {', '.join(missing)}, which the corpus has; map it to an emotion, or "
             "to null to leave it out"
         )
-    before = [old.int2str(index) for index in corpus["emotion"]]
+    before = [old.int2str(index) for index in corpus["emotion"][:]]
     after = [mapping[emotion] for emotion in before]
     kept = [row for row, emotion in enumerate(after) if emotion is not None]
     if not kept:
@@ -46,7 +46,7 @@ def apply_label_map(corpus: Dataset, label_map: str | Mapping[str, str | None]) 
         warn(f"{name} leaves out {len(after) - len(kept)} of {len(after)} utterances: {counts}")
     new = features(emotion for emotion in after if emotion is not None)
     codes = [None if emotion is None else new["emotion"].str2int(emotion) for emotion in after]
-    votes = [_mapped_votes(row, mapping) for row in corpus["votes"]]
+    votes = [_mapped_votes(row, mapping) for row in corpus["votes"][:]]
     renamed = (
         corpus.remove_columns(["emotion", "votes"])
         .add_column("emotion", codes, feature=new["emotion"])

@@ -70,6 +70,8 @@ def _parse(path: Path) -> Utterance | None:
     if match is None:
         return None
     _, emotion, intensity, statement, _, actor = match.groups()
+    if not 1 <= int(actor) <= RAVDESS.n_speakers:
+        return None
     if emotion not in _EMOTIONS:
         raise LabelError(f"{path}: RAVDESS has no emotion {emotion}; its codes are {', '.join(_EMOTIONS)}")
     return Utterance(

@@ -13,7 +13,6 @@ from ser_transfer.corpora._names import ids_of_paths
 from ser_transfer.corpora._rows import CorpusError, corpus_dataset, examples
 
 if TYPE_CHECKING:
-    import pandas as pd
     from datasets import Dataset
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -52,16 +51,18 @@ def load_table(
         LabelError: If a cell names no emotion.
     """
     path = _checked_path(root)
-    table = _read(path)
+    cells = _read(path)
     names = ColumnNames(
         audio_column, emotion_column, speaker_column, id_column, start_column, end_column
-    ).resolved(str(path), [str(name) for name in table.columns])
-    columns: dict[str, list[Any]] = {ours: table[theirs].tolist() for ours, theirs in names.items()}
+    ).resolved(str(path), list(cells))
+    columns = {ours: cells[theirs] for ours, theirs in names.items()}
     paths = _checked_paths(path, columns.pop("audio"))
     if "utterance_id" not in columns:
         columns["utterance_id"] = paths
-    rows = utterances_of_columns(str(path), columns, len(table), emotion_codes, language)
+    rows = utterances_of_columns(str(path), columns, len(paths), emotion_codes, language)
     if "utterance_id" not in names:
+        if any(map(os.path.isabs, paths)):
+            paths = [str(path.parent / audio) for audio in paths]
         ids = ids_of_paths(paths, [(row.start_seconds, row.end_seconds) for row in rows])
         rows = [replace(row, utterance_id=name) for row, name in zip(rows, ids, strict=True)]
     report_unlabelled(str(path), rows)
@@ -84,18 +85,19 @@ def _checked_path(root: str | os.PathLike[str] | None) -> Path:
     return path
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """Read a table; in CSV and TSV every cell stays text, so that speaker 01 does not become 1."""
+def _read(path: Path) -> dict[str, list[Any]]:
+    """Read a table by columns; in CSV and TSV every cell stays text, so that speaker 01 does not become 1."""
     import pandas as pd
+    import pyarrow.parquet as pq
 
     try:
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(
-            path, sep=_SEPARATORS[path.suffix.lower()], dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
+            return dict(pq.read_table(path).to_pydict())
+        separator = _SEPARATORS[path.suffix.lower()]
+        cells = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, OSError) as error:
         raise CorpusError(f"{path} cannot be read as a table: {error}") from None
+    return {str(name): cells[name].tolist() for name in cells.columns}
 
 
 def _checked_paths(table: Path, cells: list[Any]) -> list[str]:
@@ -105,6 +107,8 @@ def _checked_paths(table: Path, cells: list[Any]) -> list[str]:
         CorpusError: If a row has none, or a file is not there.
     """
     paths = [text(cell) for cell in cells]
+    if not paths:
+        raise CorpusError(f"{table} has no rows")
     if None in paths:
         raise CorpusError(f"{table}, row {paths.index(None) + 1}: no path of a recording")
     written = [path for path in paths if path is not None]
