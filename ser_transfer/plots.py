@@ -114,7 +114,8 @@ def speaker_figure(uar: Mapping[str, Mapping[str, float]], roles: Mapping[str, s
             alpha=0.9,
             label=system,
         )
-    axes.set_xticks(range(len(speakers)), speakers, rotation=90 if len(speakers) > 12 else 0, fontsize=8)
+    is_crowded = sum(map(len, speakers)) > 60  # characters that stand side by side at this width and size
+    axes.set_xticks(range(len(speakers)), speakers, rotation=90 if is_crowded else 0, fontsize=8)
     axes.set_ylim(0.0, 1.0)
     axes.set_xlabel("speaker, worst first")
     axes.set_ylabel("UAR")

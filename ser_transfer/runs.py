@@ -172,7 +172,7 @@ class Run:
         competing = [system for system in self.systems if system.role != "floor"]
         for system in competing:
             slug = re.sub(r"[^A-Za-z0-9.]+", "_", system.name).strip("_")
-            title = f"{system.name} + {self.head.name} · {self.title}"
+            title = f"{system.name} + {self.head.name}\n{self.title}"
             counts = np.array(system.scores.confusion)
             yield f"confusion_{slug}", confusion_figure(counts, system.scores.classes, title)
         baselines = [system for system in competing if system.role == "baseline"]
@@ -182,12 +182,11 @@ class Run:
 
     @classmethod
     def joined(cls, runs: Sequence[Run]) -> Run:
-        """Join runs of different encoders on the same folds: encoders, then baseline, then one floor."""
+        """Join runs of different encoders on the same folds: encoders, best first, then baseline and floor."""
         systems = {system.name: system for run in runs for system in run.systems}
-        order = {role: position for position, role in enumerate(get_args(Role))}
-        return replace(
-            runs[0], systems=tuple(sorted(systems.values(), key=lambda system: order[system.role]))
-        )
+        roles = get_args(Role)
+        ranked = sorted(systems.values(), key=lambda system: (roles.index(system.role), -system.scores.uar))
+        return replace(runs[0], systems=tuple(ranked))
 
     def __str__(self) -> str:
         notes = "".join(f"\nnote: {note}" for note in self.split.notes)
