@@ -96,8 +96,9 @@ def score(
     Raises:
         MetricError: If there is nothing to score, lengths differ, or a label is not among `classes`.
     """
-    known = speakers is not None and len(speakers) > 0 and all(speaker is not None for speaker in speakers)
-    groups = [str(speaker) for speaker in speakers or ()] if known else ["all"] * len(truth)
+    names = [] if speakers is None else list(speakers)
+    known = len(names) > 0 and None not in names
+    groups = list(map(str, names)) if known else ["all"] * len(truth)
     by_speaker = confusion_by_speaker(truth, predicted, groups, classes)
     total = by_speaker.sum(axis=0)
     intervals = None

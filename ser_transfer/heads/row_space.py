@@ -61,5 +61,5 @@ def row_space(rows: npt.NDArray[np.floating]) -> RowSpace:
     energies, vectors = energies[kept], vectors[:, kept]
     if n_features > n_rows:
         lengths = np.sqrt(energies)
-        return RowSpace(vectors * lengths, energies, rows, vectors)
+        return RowSpace(vectors * lengths, energies, rows, vectors / lengths)
     return RowSpace(exact @ vectors, energies, rows, vectors)

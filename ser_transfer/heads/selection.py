@@ -16,7 +16,7 @@ from ser_transfer.metrics import confusion_matrix, uar
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "logistic_regression": {"C": (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)},
     "linear_svm": {"C": (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)},
-    "rbf_svm": {"gamma": (0.3, 1.0, 3.0), "C": (1.0, 3.0, 10.0, 30.0)},
+    "rbf_svm": {"gamma": (0.1, 0.3, 1.0), "C": (1.0, 3.0, 10.0, 30.0)},
     "knn": {"n_neighbors": (40, 25, 15, 9, 5)},
     "lda": {"shrinkage": (0.9, 0.6, 0.3, 0.1, 0.03)},
     "mlp": {"alpha": (10.0, 1.0, 0.1)},
