@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["SerTransferError", "embed", "load_corpus", "load_encoder", "train"]
 
-_HOME = {"SerTransferError": "errors", "embed": "embed", "load_corpus": "corpora", "load_encoder": "encoders", "train": "train"}
+_HOME = {
+    "SerTransferError": "errors",
+    "embed": "embed",
+    "load_corpus": "corpora",
+    "load_encoder": "encoders",
+    "train": "train",
+}
 
 
 def __getattr__(name: str) -> Any:

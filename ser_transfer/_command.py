@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from ser_transfer.errors import SerTransferError
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from jsonargparse import ArgumentParser
 
-Settings = TypeVar("Settings")
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,7 @@ from ser_transfer.store import Embeddings
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from sklearn.pipeline import Pipeline
 
 
 class TrainingError(SerTransferError):
@@ -150,6 +152,26 @@ def cross_validate(
             )
         )
     return _predictions(labels, split, np.concatenate(probabilities), settings)
+
+
+def fit_on_all(
+    embeddings: Embeddings, labels: Labels, head: HeadChoice, predictions: Predictions, layers: Sequence[str]
+) -> Pipeline:
+    """Fit a head on every utterance, with the settings that most folds chose: the model to keep.
+
+    Nothing is left to test it on; what its settings reach on unheard speakers is what `predictions` scored.
+    """
+    chosen = [json.dumps(settings, sort_keys=True) for settings in predictions.settings.values()]
+    settings = json.loads(max(chosen, key=chosen.count))
+    features, block_sizes = embeddings.concatenate(layers)
+    fitted = make_head(
+        head.name,
+        block_sizes=block_sizes,
+        class_weight=head.class_weight,
+        random_state=head.random_state,
+        **settings,
+    )
+    return fitted.fit(features, np.array([labels.emotions[id_] for id_ in embeddings.utterance_ids]))
 
 
 def majority_floor(labels: Labels, split: Split) -> Predictions:

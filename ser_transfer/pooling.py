@@ -64,6 +64,103 @@ def mean_std_pool(hidden_states: Tensor, frame_mask: Tensor) -> Tensor:
     return torch.cat([mean, variance.sqrt()], dim=1)
 
 
+PERCENTILES = (5, 20, 50, 80, 95)
+LAGS = (1, 2, 4, 8, 16, 32)  # frames: at 100 a second, from one frame to a long syllable
+
+
+def functionals_pool(hidden_states: Tensor, frame_mask: Tensor) -> Tensor:
+    """Describe how every feature is spread over the valid frames, and how it moves through them.
+
+    The statistics are those that emotion research takes of handcrafted features (openSMILE's
+    "functionals", Eyben et al. 2016), and the variogram of time series analysis: the mean squared
+    difference of frames some lag apart, over twice the variance. It is 0 for a slow feature, 1 for
+    frames without memory, above 1 for an alternation, and tells at which rate a voice modulates.
+
+    Args:
+        hidden_states: Encoder output of shape (batch, frames, hidden_size).
+        frame_mask: Bool tensor of shape (batch, frames), True on real audio. Gaps are allowed:
+            only frames that are valid at both ends of a lag are compared.
+
+    Returns:
+        Float32 tensor of shape (batch, 18 * hidden_size), one block of hidden_size per statistic:
+        mean, standard deviation, the 5 `PERCENTILES`, trend (change per standard deviation of
+        time), mean rise and mean fall from frame to frame, skewness, kurtosis, and the variogram
+        at the 6 `LAGS` (1 where no two frames lie so far apart).
+
+    Raises:
+        ValueError: If the shapes disagree, or a row has no valid frame.
+    """
+    import torch
+
+    states, weights = _checked(hidden_states, frame_mask)
+    states, weights = (
+        states.transpose(1, 2).contiguous(),
+        weights.transpose(1, 2),
+    )  # (batch, hidden_size, frames)
+    n_frames = weights.sum(dim=2)
+    mean = states.sum(dim=2) / n_frames
+    deviation = (states - mean.unsqueeze(2)) * weights
+    squared = deviation.square()
+    variance = squared.sum(dim=2) / n_frames
+    std = variance.sqrt()
+    # What float32 cannot tell from a constant counts as one: its shape is 0, not rounding noise.
+    safe_variance = variance + (1e-4 * mean).square() + 1e-12
+    skewness = (squared * deviation).sum(dim=2) / n_frames / safe_variance**1.5
+    kurtosis = squared.square().sum(dim=2) / n_frames / safe_variance.square()
+    return torch.cat(
+        [
+            mean,
+            std,
+            *_percentiles(states, weights, n_frames),
+            _trend(deviation, weights, n_frames),
+            *_rise_and_fall(states, weights),
+            skewness,
+            kurtosis,
+            *(_variogram(states, weights, safe_variance, lag) for lag in LAGS),
+        ],
+        dim=1,
+    )
+
+
+def _percentiles(states: Tensor, weights: Tensor, n_frames: Tensor) -> list[Tensor]:
+    """Linear interpolation between order statistics, as NumPy's default."""
+    import torch
+
+    ordered = states.masked_fill(weights == 0, torch.inf).sort(dim=2).values
+    shares = torch.tensor(PERCENTILES, device=states.device) / 100
+    position = ((n_frames - 1) * shares).unsqueeze(1).expand(-1, states.shape[1], -1)
+    below = position.floor()
+    low = ordered.gather(2, below.long())
+    high = ordered.gather(2, position.ceil().long())
+    return list((low + (high - low) * (position - below)).unbind(dim=2))
+
+
+def _trend(deviation: Tensor, weights: Tensor, n_frames: Tensor) -> Tensor:
+    """Regression slope over time, times the standard deviation of time: a change in the feature's unit."""
+    import torch
+
+    time = torch.arange(deviation.shape[2], device=deviation.device, dtype=torch.float32)
+    time = (time - (weights * time).sum(dim=2, keepdim=True) / n_frames.unsqueeze(2)) * weights
+    spread = (time.square().sum(dim=2) / n_frames).sqrt().clamp(min=1e-6)
+    return (deviation * time).sum(dim=2) / n_frames / spread
+
+
+def _rise_and_fall(states: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of the upward and of the downward steps between neighbouring valid frames."""
+    step = (states[:, :, 1:] - states[:, :, :-1]) * (weights[:, :, 1:] * weights[:, :, :-1])
+    n_up, n_down = (step > 0).sum(dim=2).clamp(min=1), (step < 0).sum(dim=2).clamp(min=1)
+    return step.clamp(min=0).sum(dim=2) / n_up, step.clamp(max=0).sum(dim=2) / n_down
+
+
+def _variogram(states: Tensor, weights: Tensor, variance: Tensor, lag: int) -> Tensor:
+    import torch
+
+    pairs = weights[:, :, lag:] * weights[:, :, :-lag]
+    squared = ((states[:, :, lag:] - states[:, :, :-lag]).square() * pairs).sum(dim=2)
+    n_pairs = pairs.sum(dim=2)
+    return torch.where(n_pairs > 0, squared / n_pairs.clamp(min=1) / (2 * variance), 1.0)
+
+
 def _checked(hidden_states: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]:
     """Return float32 states, zero outside the mask, and the mask as (batch, frames, 1) weights."""
     if hidden_states.ndim != 3 or frame_mask.shape != hidden_states.shape[:2]:
@@ -79,10 +176,10 @@ def _checked(hidden_states: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]
     return states, frame_mask.unsqueeze(-1).float()
 
 
-POOLINGS: dict[str, Pooling] = {"mean": mean_pool, "mean_std": mean_std_pool}
+POOLINGS: dict[str, Pooling] = {"mean": mean_pool, "mean_std": mean_std_pool, "functionals": functionals_pool}
 
 # Vectors of the layer's size that each pooling lays side by side.
-N_STATISTICS: dict[str, int] = {"mean": 1, "mean_std": 2}
+N_STATISTICS: dict[str, int] = {"mean": 1, "mean_std": 2, "functionals": 7 + len(PERCENTILES) + len(LAGS)}
 
 
 def pooled_dim(pooling: str, dim: int) -> int:

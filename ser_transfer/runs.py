@@ -7,6 +7,7 @@ Every table and plot is made from a run folder:
       metrics.json           the scores of every system, their intervals, the protocol
       predictions.parquet    one row per system and utterance: fold, truth, probabilities
       *.png, *.svg           confusion matrices, scores, speakers
+      model/                 see `ser_transfer.model`; after a run of all folds
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ class Run:
 
     @classmethod
     def joined(cls, runs: Sequence[Run]) -> Run:
-        """Join runs of different encoders on the same folds: encoders, best first, then baseline and floor."""
+        """Join runs of several encoders on the same folds: encoders, best first, then baseline and floor."""
         systems = {system.name: system for run in runs for system in run.systems}
         roles = get_args(Role)
         ranked = sorted(systems.values(), key=lambda system: (roles.index(system.role), -system.scores.uar))

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from ser_transfer._command import CallableModule, as_flags, command, setting
 from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
-from ser_transfer.cross_validation import HeadChoice, Labels, cross_validate, majority_floor
+from ser_transfer.cross_validation import HeadChoice, Labels, cross_validate, fit_on_all, majority_floor
 from ser_transfer.embed import EmbedSettings, part_of, stored_embeddings
 from ser_transfer.encoders import Encoder, load_encoder
-from ser_transfer.runs import Run, System
+from ser_transfer.model import EmotionModel
+from ser_transfer.runs import Role, Run, System
 from ser_transfer.splits import make_split
 from ser_transfer.store import Embeddings, EmbeddingStore, StoreError
 
@@ -56,6 +57,17 @@ class TrainSettings(StoreSettings, EncoderSettings, CorpusSettings):
     title: str | None = setting(None, help="the corpus's name in tables and plots; default: --corpus")
     out: str | None = setting(None, help="run folder; default: outputs/<corpus>-<encoder>-<head>-<split>")
     plots: bool = setting(True, help="draw the figures of the run")
+    keep_model: bool = setting(
+        True,
+        help="fit a model on all utterances and keep it in the run folder; not for single folds, untrained "
+        "encoders and normalised speakers",
+    )
+
+    @property
+    def keeps_model(self) -> bool:
+        """Whether a model of this run would be of use to anyone."""
+        is_usable = self.folds is None and not self.untrained and not self.speaker_normalise
+        return self.keep_model and is_usable
 
 
 def train(
@@ -101,10 +113,11 @@ def train(
     made = make_split(corpus, split, n_folds=n_folds, seed=seed, corpus_name=name)
     if folds is not None:
         made = made.only(folds)
+    competing: list[tuple[Role, Embeddings]] = [("encoder", embeddings)]
+    if baseline is not None and baseline.fingerprint != embeddings.fingerprint:
+        competing.append(("baseline", baseline))
     systems = []
-    for role, system in (("encoder", embeddings), ("baseline", baseline)):
-        if system is None or (role == "baseline" and system.fingerprint == embeddings.fingerprint):
-            continue
+    for role, system in competing:
         names = layer_names(system, layers if role == "encoder" else "all")
         predictions = cross_validate(
             system, labels, made, chosen, layers=names, speaker_normalise=speaker_normalise
@@ -136,7 +149,8 @@ def _provenance(embeddings: Embeddings, layers: Sequence[str]) -> dict[str, Any]
 
 def _run(settings: TrainSettings) -> int:
     corpus = settings.load_corpus()
-    embeddings = _stored(settings, corpus, settings.load_encoder(), settings.pooling)
+    encoder = settings.load_encoder()
+    embeddings = _stored(settings, corpus, encoder, settings.pooling)
     baseline = None
     if settings.baseline != "none":
         baseline = _stored(settings, corpus, load_encoder(settings.baseline), None)
@@ -163,8 +177,27 @@ def _run(settings: TrainSettings) -> int:
     )
     folder = Path(settings.out) if settings.out else default_folder(settings)
     run.save(folder, asdict(settings), plots=settings.plots)
+    if settings.keeps_model:
+        model_of(run, corpus, embeddings, encoder).save(folder / "model")
     print(f"{run}\n\nwritten to {folder}")
     return 0
+
+
+def model_of(run: Run, corpus: Dataset, embeddings: Embeddings, encoder: Encoder) -> EmotionModel:
+    """Fit the model to keep, on every utterance: the head of the run, with the settings most folds chose."""
+    scored = run.systems[0]
+    layers = tuple(scored.embeddings["layers"])
+    head = fit_on_all(embeddings, Labels.of(corpus), run.head, scored.predictions, layers)
+    training = {
+        "corpus": run.corpus,
+        "n_utterances": len(embeddings.utterance_ids),
+        "speakers": sorted({speaker for speaker in corpus["speaker"] if speaker is not None}),
+        "split": run.split.description,
+        "speaker_independent": run.split.speaker_independent,
+        "uar": scored.scores.uar,
+        "head": run.head.name,
+    }
+    return EmotionModel(encoder, embeddings.pooling, layers, head, training)
 
 
 def _stored(settings: TrainSettings, corpus: Dataset, encoder: Encoder, pooling: str | None) -> Embeddings:

@@ -12,7 +12,7 @@ from ser_transfer.encoders import Encoder, HiddenStates
 
 SHARED = Path(os.environ.get("SER_TRANSFER_SHARED", Path(__file__).parents[2] / "shared"))
 
-TONE_HZ = {"neutral": 300.0, "anger": 900.0, "fear": 2700.0}
+TONE_HZ = {"neutral": 300.0, "anger": 1500.0, "fear": 2700.0}
 SPEAKERS = ("p1", "p2", "p3", "p4")
 
 

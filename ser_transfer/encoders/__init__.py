@@ -12,7 +12,15 @@ from typing import Any
 
 from ser_transfer.encoders.base import Encoder, EncoderError, HiddenStates, Precision, Waveform
 
-__all__ = ["NAMED_ENCODERS", "Encoder", "EncoderError", "HiddenStates", "Precision", "Waveform", "load_encoder"]
+__all__ = [
+    "NAMED_ENCODERS",
+    "Encoder",
+    "EncoderError",
+    "HiddenStates",
+    "Precision",
+    "Waveform",
+    "load_encoder",
+]
 
 
 def _yamnet(**options: Any) -> Encoder:
@@ -25,6 +33,12 @@ def _vggish(**options: Any) -> Encoder:
     from ser_transfer.encoders.vggish import load_vggish
 
     return load_vggish(**options)
+
+
+def _transformers(name: str, **options: Any) -> Encoder:
+    from ser_transfer.encoders.transformers_family import load_transformers_encoder
+
+    return load_transformers_encoder(name, **options)
 
 
 NAMED_ENCODERS: dict[str, Callable[..., Encoder]] = {"yamnet": _yamnet, "vggish": _vggish}
@@ -64,17 +78,16 @@ def load_encoder(
         if precision != "float32":
             raise EncoderError(f"{name} is computed in float32 only; leave --precision out")
         return load_handcrafted(name)
+    options = {"untrained": untrained, "seed": seed, "device": device, "precision": precision}
     if name in NAMED_ENCODERS:
         _refuse(name, revision=revision)
-        return NAMED_ENCODERS[name](
-            weights=weights, untrained=untrained, seed=seed, device=device, precision=precision
-        )
-    _refuse(name, weights=weights)
-    from ser_transfer.encoders.transformers_family import load_transformers_encoder
-
-    return load_transformers_encoder(
-        name, revision=revision, untrained=untrained, seed=seed, device=device, precision=precision
-    )
+        encoder = NAMED_ENCODERS[name](weights=weights, **options)
+    else:
+        _refuse(name, weights=weights)
+        encoder = _transformers(name, revision=revision, **options)
+    if untrained:
+        encoder.name = f"{name} (untrained)"  # so that no table shows it as the pretrained one
+    return encoder
 
 
 def _refuse(name: str, **options: object) -> None:

@@ -51,6 +51,7 @@ class Encoder(ABC):
 
     Attributes:
         name: What the user asked for: a Hub id, a folder, or a name such as ``yamnet``.
+        revision: Commit of the Hub repository that it comes from; None where it comes from elsewhere.
         fingerprint: 64 hex digits over the weights' content, the configuration and the version
             of our preprocessing. Two encoders that could give different numbers differ in it.
         sampling_rate: Hz, of the waveforms that `encode` expects.
@@ -65,6 +66,7 @@ class Encoder(ABC):
     """
 
     name: str
+    revision: str | None = None
     fingerprint: str
     sampling_rate: int
     frame_rate: float
@@ -74,6 +76,11 @@ class Encoder(ABC):
     precision: Precision = "float32"
     min_seconds: float = 0.0
     runs_on: Literal["device", "processes"] = "device"
+
+    @property
+    def on_accelerator(self) -> bool:
+        """Whether it runs on a GPU, where padded batches pay; on a CPU they do not."""
+        return False
 
     @abstractmethod
     def encode(self, waveforms: Sequence[Waveform]) -> HiddenStates:
