@@ -1,7 +1,7 @@
 """Recordings in, one pooled vector per layer out: decoding, batching and spreading over cores.
 
 A torch encoder runs in this process, while threads decode ahead. A NumPy encoder is spread over
-processes, each decoding its own share. Either way at most a few dozen recordings are in memory.
+processes, each decoding its own share. Either way memory does not grow with the corpus.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ser_transfer.encoders.base import Encoder, Waveform
 
 Item = TypeVar("Item")
 
-DECODE_AHEAD = 32  # recordings: 32 of 10 s at 16 kHz are 20 MB
+WINDOW_SECONDS = 600.0  # of decoded audio sorted into batches at a time: 38 MB at 16 kHz
 CHUNK = 16  # recordings that one process takes at a time: about 0.2 s of handcrafted features
 FEW = 2 * CHUNK  # below this, starting processes (about 3 s each) costs more than it gains
 GPU_BATCH_SECONDS = 160.0  # of padded audio in one batch: about 10 GiB in wav2vec2-large, float32
@@ -105,9 +105,7 @@ def _decode(recording: Recording, encoder: Encoder) -> Waveform | AudioError:
         return error
 
 
-def _pool(
-    batch: Sequence[tuple[Recording, Waveform]], encoder: Encoder, pooling: str
-) -> list[Pooled]:
+def _pool(batch: Sequence[tuple[Recording, Waveform]], encoder: Encoder, pooling: str) -> list[Pooled]:
     """Encode one batch in one pass and pool every layer."""
     import torch
 
@@ -127,40 +125,44 @@ def _pool(
 
 
 def _on_device(
-    recordings: Iterable[Recording], encoder: Encoder, pooling: str, batch_seconds: float | None, n_threads: int
+    recordings: Iterable[Recording],
+    encoder: Encoder,
+    pooling: str,
+    batch_seconds: float | None,
+    n_threads: int,
 ) -> Iterator[Pooled]:
     if batch_seconds is None:
         batch_seconds = GPU_BATCH_SECONDS if encoder.on_accelerator else 0.0
     max_samples = int(batch_seconds * encoder.sampling_rate)
     window: list[tuple[Recording, Waveform]] = []
-    with ThreadPoolExecutor(n_threads) as threads:
-        decoded = _ahead(threads, recordings, encoder)
-        for recording, waveform in decoded:
-            if isinstance(waveform, AudioError):
-                yield Pooled(recording, 0.0, (), waveform)
-                continue
-            window.append((recording, waveform))
-            if len(window) >= DECODE_AHEAD or max_samples == 0:
-                for batch in _batches(window, max_samples):
-                    yield from _pool(batch, encoder, pooling)
-                window = []
-        for batch in _batches(window, max_samples):
-            yield from _pool(batch, encoder, pooling)
+    window_samples = 0
+    for recording, waveform in _decoded_ahead(recordings, encoder, n_threads):
+        if isinstance(waveform, AudioError):
+            yield Pooled(recording, 0.0, (), waveform)
+            continue
+        window.append((recording, waveform))
+        window_samples += len(waveform)
+        if max_samples == 0 or window_samples >= WINDOW_SECONDS * encoder.sampling_rate:
+            for batch in _batches(window, max_samples):
+                yield from _pool(batch, encoder, pooling)
+            window, window_samples = [], 0
+    for batch in _batches(window, max_samples):
+        yield from _pool(batch, encoder, pooling)
 
 
-def _ahead(
-    threads: ThreadPoolExecutor, recordings: Iterable[Recording], encoder: Encoder
+def _decoded_ahead(
+    recordings: Iterable[Recording], encoder: Encoder, n_threads: int
 ) -> Iterator[tuple[Recording, Waveform | AudioError]]:
-    """Decode in threads, never more than `DECODE_AHEAD` ahead of the reader."""
+    """Decode in threads, in order, never more than two recordings per thread ahead of the reader."""
     pending: deque[tuple[Recording, Future[Waveform | AudioError]]] = deque()
-    for recording in recordings:
-        pending.append((recording, threads.submit(_decode, recording, encoder)))
-        if len(pending) >= DECODE_AHEAD:
-            done, future = pending.popleft()
+    with ThreadPoolExecutor(n_threads) as threads:
+        for recording in recordings:
+            pending.append((recording, threads.submit(_decode, recording, encoder)))
+            if len(pending) > 2 * n_threads:
+                done, future = pending.popleft()
+                yield done, future.result()
+        for done, future in pending:
             yield done, future.result()
-    while pending:
-        done, future = pending.popleft()
-        yield done, future.result()
 
 
 def _batches(
@@ -184,29 +186,31 @@ def _over_processes(
 
     iterator = iter(recordings)
     first = list(itertools.islice(iterator, FEW))
-    if n_processes == 1 or len(first) < FEW:
-        for recording in itertools.chain(first, iterator):
-            yield from _encode_chunk([recording], encoder, pooling)
-        return
     chunks = _chunks(itertools.chain(first, iterator))
+    if n_processes == 1 or len(first) < FEW:
+        for chunk in chunks:
+            yield from _encode_chunk(chunk, encoder, pooling)
+        return
     parallel = Parallel(n_jobs=n_processes, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-    for done in parallel(delayed(_encode_chunk)(chunk, encoder, pooling) for chunk in chunks):
+    for done in parallel(delayed(_one_of_many)(chunk, encoder, pooling) for chunk in chunks):
         yield from done
 
 
-def _encode_chunk(chunk: Sequence[Recording], encoder: Encoder, pooling: str) -> list[Pooled]:
-    """What one process does with its share. One thread each: the processes are the parallelism."""
+def _one_of_many(chunk: Sequence[Recording], encoder: Encoder, pooling: str) -> list[Pooled]:
+    """What one process does with its share, on one thread: the processes are the parallelism."""
     import torch
 
     torch.set_num_threads(1)
-    results = []
+    return list(_encode_chunk(chunk, encoder, pooling))
+
+
+def _encode_chunk(chunk: Sequence[Recording], encoder: Encoder, pooling: str) -> Iterator[Pooled]:
     for recording in chunk:
         waveform = _decode(recording, encoder)
         if isinstance(waveform, AudioError):
-            results.append(Pooled(recording, 0.0, (), waveform))
+            yield Pooled(recording, 0.0, (), waveform)
         else:
-            results += _pool([(recording, waveform)], encoder, pooling)
-    return results
+            yield from _pool([(recording, waveform)], encoder, pooling)
 
 
 def _chunks(items: Iterable[Item], size: int = CHUNK) -> Iterator[list[Item]]:
