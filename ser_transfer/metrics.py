@@ -105,7 +105,7 @@ def score(
     if len(by_speaker) > 1:
         resampled = resample_speakers(by_speaker, n_resamples=n_resamples, seed=seed)
         intervals = {
-            name: t_interval(float(metric(total)), metric(resampled), len(by_speaker))
+            name: t_interval(float(metric(total)), metric(resampled), len(by_speaker), len(truth))
             for name, metric in METRICS.items()
         }
     correct = np.diagonal(total)
@@ -206,7 +206,9 @@ def resample_speakers(by_speaker: Counts, *, n_resamples: int = N_RESAMPLES, see
     return resampled
 
 
-def t_interval(estimate: float, resampled: FloatArray, n_speakers: int, level: float = 0.95) -> Interval:
+def t_interval(
+    estimate: float, resampled: FloatArray, n_speakers: int, n_utterances: int, level: float = 0.95
+) -> Interval:
     """Put an interval around a share, from its bootstrap standard error.
 
     With few speakers the bootstrap's percentiles are too narrow: with 4, they hold the truth 78 % of the
@@ -218,13 +220,14 @@ def t_interval(estimate: float, resampled: FloatArray, n_speakers: int, level: f
         estimate: The score of all speakers, from 0 to 1.
         resampled: The score of each resample, of shape (n_resamples,).
         n_speakers: Speakers that were drawn from, two or more.
+        n_utterances: Utterances that were scored; no share is taken for nearer to 0 or 1 than half of one.
         level: How often the interval shall hold the truth.
     """
     from scipy.special import stdtrit
 
     quantile = stdtrit(n_speakers - 1, (1 + level) / 2)
-    error = float(np.std(_logit(resampled), ddof=1)) * np.sqrt(n_speakers / (n_speakers - 1))
-    centre = float(_logit(np.array(estimate)))
+    error = float(np.std(_logit(resampled, n_utterances), ddof=1)) * np.sqrt(n_speakers / (n_speakers - 1))
+    centre = float(_logit(np.array(estimate), n_utterances))
     low, high = (1 / (1 + np.exp(-(centre + side * quantile * error))) for side in (-1, 1))
     return min(float(low), estimate), max(float(high), estimate)
 
@@ -272,8 +275,9 @@ def _numbers(values: FloatArray) -> tuple[float | None, ...]:
     return tuple(None if np.isnan(value) else float(value) for value in values)
 
 
-def _logit(share: FloatArray) -> FloatArray:
-    """Return ln(p / (1 - p)), with 0 and 1 moved inside by a ten-thousandth, as they have none."""
-    inside = np.clip(share, 1e-4, 1 - 1e-4)
+def _logit(share: FloatArray, n_utterances: int) -> FloatArray:
+    """Return ln(p / (1 - p)); 0 and 1, which have none, are moved inside by half an utterance."""
+    nearest = 0.5 / n_utterances
+    inside = np.clip(share, nearest, 1 - nearest)
     logit: FloatArray = np.log(inside / (1 - inside))
     return logit

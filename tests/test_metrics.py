@@ -87,7 +87,7 @@ def test_intervals_hold_the_truth_90_to_98_percent_of_the_time(n_speakers):
     for _ in range(400):
         sample = simulate(n_speakers)
         resampled = uar(resample_speakers(sample, n_resamples=400))
-        low, high = t_interval(float(uar(sample.sum(axis=0))), resampled, n_speakers)
+        low, high = t_interval(float(uar(sample.sum(axis=0))), resampled, n_speakers, int(sample.sum()))
         hits.append(low <= truth <= high)
     assert 0.90 <= np.mean(hits) <= 0.98
 

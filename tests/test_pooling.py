@@ -1,8 +1,18 @@
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
-from ser_transfer.pooling import POOLINGS, PoolingError, mean_pool, mean_std_pool, pooled_dim
+from ser_transfer.pooling import (
+    LAGS,
+    PERCENTILES,
+    POOLINGS,
+    PoolingError,
+    functionals_pool,
+    mean_pool,
+    mean_std_pool,
+    pooled_dim,
+)
 
 LENGTHS = (5, 9, 1)
 
@@ -52,3 +62,36 @@ def test_the_size_of_a_pooled_vector_is_known_without_pooling(name, batch):
 def test_an_unknown_pooling_is_refused_with_the_known_ones():
     with pytest.raises(PoolingError, match="'max'; known are mean, mean_std"):
         pooled_dim("max", 4)
+
+
+def test_functionals_are_numpys_and_scipys_statistics_of_the_valid_frames():
+    states = torch.randn(1, 60, 3, generator=torch.Generator().manual_seed(1)).cumsum(dim=1)
+    mask = torch.ones(1, 60, dtype=torch.bool)
+    mask[0, :7] = mask[0, 30:35] = mask[0, 58:] = False
+    vector = functionals_pool(states, mask)[0].reshape(-1, 3).numpy()
+    every, valid = states[0].double().numpy(), mask[0].numpy()
+    frames, time = every[valid], np.flatnonzero(valid)
+    steps = (every[1:] - every[:-1])[valid[1:] & valid[:-1]]
+    expected = [
+        frames.mean(0),
+        frames.std(0),
+        *np.percentile(frames, PERCENTILES, axis=0),
+        np.polyfit(time, frames, 1)[0] * time.std(),
+        [column[column > 0].mean() for column in steps.T],
+        [column[column < 0].mean() for column in steps.T],
+        scipy.stats.skew(frames),
+        scipy.stats.kurtosis(frames, fisher=False),
+    ]
+    for lag in LAGS:
+        pairs = valid[lag:] & valid[:-lag]
+        expected.append(np.square((every[lag:] - every[:-lag])[pairs]).mean(0) / (2 * frames.var(0)))
+    np.testing.assert_allclose(vector, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_functionals_of_a_constant_and_of_a_single_frame_are_finite():
+    constant, single = torch.full((1, 40, 1), 7.0), torch.full((1, 1, 1), 7.0)
+    for states in (constant, single):
+        vector = functionals_pool(states, torch.ones(states.shape[:2], dtype=torch.bool))[0]
+        assert torch.isfinite(vector).all()
+        assert vector[[0, 2, 6]].tolist() == [7.0] * 3  # mean, extreme percentiles
+        assert vector[[1, 7, 8, 9, 10, 11]].abs().max() < 1e-3  # nothing moves
