@@ -24,7 +24,7 @@ PROTOCOLS = {
     "emodb_2s": ("emodb", "corpora/emodb_2s", "leave-one-speaker-out"),
 }
 HEADS = ("logistic_regression", "rbf_svm")
-SHARED = os.environ.get("SER_TRANSFER_SHARED", "../shared")
+SHARED = Path(os.environ.get("SER_TRANSFER_SHARED", "../shared"))
 
 
 def encoders(shared: Path) -> dict[str, Encoder]:
@@ -39,8 +39,10 @@ def encoders(shared: Path) -> dict[str, Encoder]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=Path(SHARED), help="folder of the real corpora and weights")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shared", type=Path, default=SHARED, help="folder of the real corpora and weights")
     parser.add_argument("--store", default="cache/embeddings", help="folder of the embedding store")
     parser.add_argument("--heads", nargs="+", default=list(HEADS), help="heads to train")
     parser.add_argument("--out", type=Path, help="JSON file to write")

@@ -116,7 +116,7 @@ def functionals_pool(hidden_states: Tensor, frame_mask: Tensor) -> Tensor:
             *_rise_and_fall(states, weights),
             skewness,
             kurtosis,
-            *(_variogram(states, weights, safe_variance, lag) for lag in LAGS),
+            *_variograms(states, weights, safe_variance),
         ],
         dim=1,
     )
@@ -124,9 +124,14 @@ def functionals_pool(hidden_states: Tensor, frame_mask: Tensor) -> Tensor:
 
 def _percentiles(states: Tensor, weights: Tensor, n_frames: Tensor) -> list[Tensor]:
     """Linear interpolation between order statistics, as NumPy's default."""
+    import numpy as np
     import torch
 
-    ordered = states.masked_fill(weights == 0, torch.inf).sort(dim=2).values
+    ordered = states.masked_fill(weights == 0, torch.inf)
+    if ordered.is_cpu:  # NumPy sorts vectorised and without indices, ten times as fast
+        ordered = torch.from_numpy(np.sort(ordered.detach().numpy(), axis=2))
+    else:
+        ordered = ordered.sort(dim=2).values
     shares = torch.tensor(PERCENTILES, device=states.device) / 100
     position = ((n_frames - 1) * shares).unsqueeze(1).expand(-1, states.shape[1], -1)
     below = position.floor()
@@ -152,13 +157,19 @@ def _rise_and_fall(states: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return step.clamp(min=0).sum(dim=2) / n_up, step.clamp(max=0).sum(dim=2) / n_down
 
 
-def _variogram(states: Tensor, weights: Tensor, variance: Tensor, lag: int) -> Tensor:
+def _variograms(states: Tensor, weights: Tensor, variance: Tensor) -> list[Tensor]:
+    """Half the mean squared difference at each of `LAGS`, over the variance."""
     import torch
 
-    pairs = weights[:, :, lag:] * weights[:, :, :-lag]
-    squared = ((states[:, :, lag:] - states[:, :, :-lag]).square() * pairs).sum(dim=2)
-    n_pairs = pairs.sum(dim=2)
-    return torch.where(n_pairs > 0, squared / n_pairs.clamp(min=1) / (2 * variance), 1.0)
+    sums, counts = [], []
+    for lag in LAGS:
+        pairs = weights[:, :, lag:] * weights[:, :, :-lag]
+        # A matrix product in place of a product and a sum: this is half of the pooling's time.
+        sums.append((states[:, :, lag:] - states[:, :, :-lag]).square() @ pairs.transpose(1, 2))
+        counts.append(pairs.sum(dim=2, keepdim=True))
+    n_pairs = torch.cat(counts, dim=2)
+    ratio = torch.cat(sums, dim=2) / (2 * n_pairs.clamp(min=1) * variance.unsqueeze(2))
+    return list(torch.where(n_pairs > 0, ratio, 1.0).unbind(dim=2))
 
 
 def _checked(hidden_states: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]:

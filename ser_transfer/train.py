@@ -38,9 +38,7 @@ class TrainSettings(StoreSettings, EncoderSettings, CorpusSettings):
         "or speaker-dependent, which shares speakers between both sides and is stamped as such",
     )
     n_folds: int = setting(5, help="folds of speaker-folds, grouped-by and speaker-dependent")
-    folds: list[str] | None = setting(
-        None, help="only these folds, by name: [fold_1] or [fold_1,fold_4]; default: all"
-    )
+    folds: str | int | None = setting(None, help="only these folds, by name: 1, or 1,4; default: all")
     head: str = setting(
         "logistic_regression",
         help="logistic_regression, linear_svm, rbf_svm, knn, lda, mlp, nearest_centroid or gradient_boosting",
@@ -167,7 +165,7 @@ def _run(settings: TrainSettings) -> int:
         baseline=baseline,
         split=settings.split,
         n_folds=settings.n_folds,
-        folds=settings.folds,
+        folds=None if settings.folds is None else str(settings.folds).split(","),
         head=head,
         layers=settings.layers,
         speaker_normalise=settings.speaker_normalise,
