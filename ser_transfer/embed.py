@@ -47,7 +47,7 @@ class EmbedSettings(StoreSettings, EncoderSettings, CorpusSettings):
         None, help="seconds of padded audio per batch; 0: each alone; default: 0 on a CPU, 160 on a GPU"
     )
     n_workers: int | None = setting(
-        None, help="decoding threads, or processes of a handcrafted encoder; default: one per core"
+        None, help="recordings encoded at once on a CPU, or decoding threads for a GPU; default: one per core"
     )
     list: bool = setting(False, help="list what the store holds, and do nothing else")
     clear: str | None = setting(
@@ -207,19 +207,18 @@ def keyed_recordings(corpus: Dataset) -> list[Recording | AudioError]:
         return list(threads.map(keyed, rows))
 
 
-def stored_embeddings(corpus: Dataset, encoder: Encoder, store: EmbeddingStore, part: Part) -> Embeddings:
-    """Read a corpus's embeddings from the store, without computing any.
+def recording_keys(corpus: Dataset) -> dict[str, str]:
+    """Name every recording of a corpus by its content, per utterance id, in the corpus's order.
 
     Raises:
-        StoreError: If some are not there.
-        AudioError: If a recording of the corpus cannot be read.
+        AudioError: If a recording cannot be read.
     """
-    keys = []
-    for found in keyed_recordings(corpus):
+    keys = {}
+    for utterance_id, found in zip(corpus["utterance_id"], keyed_recordings(corpus), strict=True):
         if isinstance(found, AudioError):
             raise found
-        keys.append(found.key)
-    return store.embeddings(part, corpus["utterance_id"], keys)
+        keys[utterance_id] = found.key
+    return keys
 
 
 def _run(settings: EmbedSettings) -> int:

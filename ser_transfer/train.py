@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ser_transfer._command import CallableModule, as_flags, command, setting
 from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
 from ser_transfer.cross_validation import HeadChoice, Labels, cross_validate, fit_on_all, majority_floor
-from ser_transfer.embed import EmbedSettings, part_of, stored_embeddings
+from ser_transfer.embed import EmbedSettings, part_of, recording_keys
 from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.model import EmotionModel
 from ser_transfer.runs import Role, Run, System
@@ -147,11 +147,12 @@ def _provenance(embeddings: Embeddings, layers: Sequence[str]) -> dict[str, Any]
 
 def _run(settings: TrainSettings) -> int:
     corpus = settings.load_corpus()
+    keys = recording_keys(corpus)
     encoder = settings.load_encoder()
-    embeddings = _stored(settings, corpus, encoder, settings.pooling)
+    embeddings = _stored(settings, keys, encoder, settings.pooling)
     baseline = None
     if settings.baseline != "none":
-        baseline = _stored(settings, corpus, load_encoder(settings.baseline), None)
+        baseline = _stored(settings, keys, load_encoder(settings.baseline), None)
     head = HeadChoice(
         settings.head,
         settings.head_settings,
@@ -198,10 +199,13 @@ def model_of(run: Run, corpus: Dataset, embeddings: Embeddings, encoder: Encoder
     return EmotionModel(encoder, embeddings.pooling, layers, head, training)
 
 
-def _stored(settings: TrainSettings, corpus: Dataset, encoder: Encoder, pooling: str | None) -> Embeddings:
+def _stored(
+    settings: TrainSettings, keys: Mapping[str, str], encoder: Encoder, pooling: str | None
+) -> Embeddings:
     """Read an encoder's embeddings; what is missing is answered with the command that computes it."""
     try:
-        return stored_embeddings(corpus, encoder, EmbeddingStore(settings.store), part_of(encoder, pooling))
+        store = EmbeddingStore(settings.store)
+        return store.embeddings(part_of(encoder, pooling), list(keys), list(keys.values()))
     except StoreError as error:
         flags = as_flags(settings, EmbedSettings)
         raise StoreError(f"{error}\nFirst run: python -m ser_transfer.embed {flags}") from error

@@ -1,7 +1,7 @@
 """Recordings in, one pooled vector per layer out: decoding, batching and spreading over cores.
 
-A torch encoder runs in this process, while threads decode ahead. A NumPy encoder is spread over
-processes, each decoding its own share. Either way memory does not grow with the corpus.
+On a GPU a torch encoder runs batch after batch, while threads decode ahead; on a CPU it runs one recording
+per core. A NumPy encoder is spread over processes. In every case memory does not grow with the corpus.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from ser_transfer.audio import AudioError, read_audio
 from ser_transfer.encoders.base import Encoder, Waveform
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 WINDOW_SECONDS = 600.0  # of decoded audio sorted into batches at a time: 38 MB at 16 kHz
 CHUNK = 16  # recordings that one process takes at a time: about 0.2 s of handcrafted features
@@ -79,7 +80,8 @@ def encode_pooled(
         batch_seconds: Padded audio per batch; 0 encodes each recording alone. None takes what is
             quickest: alone on a CPU, where padding costs more than batching gains, and
             `GPU_BATCH_SECONDS` on a GPU.
-        n_workers: Processes for a NumPy encoder, decoding threads for a torch one; None for one per core.
+        n_workers: Recordings encoded at once on a CPU (in threads, or in processes for a NumPy encoder), or
+            decoding threads where a GPU encodes; None for one per core.
 
     Yields:
         One `Pooled` per recording, not in the order given. A file that cannot be used is yielded
@@ -133,10 +135,14 @@ def _on_device(
 ) -> Iterator[Pooled]:
     if batch_seconds is None:
         batch_seconds = GPU_BATCH_SECONDS if encoder.on_accelerator else 0.0
+    if batch_seconds == 0 and not encoder.on_accelerator:
+        yield from _each_alone(recordings, encoder, pooling, n_threads)
+        return
     max_samples = int(batch_seconds * encoder.sampling_rate)
     window: list[tuple[Recording, Waveform]] = []
     window_samples = 0
-    for recording, waveform in _decoded_ahead(recordings, encoder, n_threads):
+    decoded = _ahead(recordings, lambda recording: (recording, _decode(recording, encoder)), n_threads)
+    for recording, waveform in decoded:
         if isinstance(waveform, AudioError):
             yield Pooled(recording, 0.0, (), waveform)
             continue
@@ -150,19 +156,44 @@ def _on_device(
         yield from _pool(batch, encoder, pooling)
 
 
-def _decoded_ahead(
-    recordings: Iterable[Recording], encoder: Encoder, n_threads: int
-) -> Iterator[tuple[Recording, Waveform | AudioError]]:
-    """Decode in threads, in order, never more than two recordings per thread ahead of the reader."""
-    pending: deque[tuple[Recording, Future[Waveform | AudioError]]] = deque()
+def _each_alone(
+    recordings: Iterable[Recording], encoder: Encoder, pooling: str, n_threads: int
+) -> Iterator[Pooled]:
+    """Encode as many recordings at once as there are cores, each on one core.
+
+    Sharing each matrix product between the cores instead is slower, by a tenth for wav2vec2-base, whose
+    products are large, and by half for YAMNet; and the sums would depend on the number of cores.
+    """
+    import torch
+
+    n_threads_before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        iterator = iter(recordings)
+        for recording in itertools.islice(iterator, 1):  # alone, as the first encode reads the weights
+            yield from _encode_chunk([recording], encoder, pooling)
+        done = _ahead(
+            iterator, lambda recording: list(_encode_chunk([recording], encoder, pooling)), n_threads
+        )
+        yield from itertools.chain.from_iterable(done)
+    finally:
+        torch.set_num_threads(n_threads_before)
+
+
+def _ahead(items: Iterable[Item], work: Callable[[Item], Result], n_threads: int) -> Iterator[Result]:
+    """Work in threads, in order, never more than two items per thread ahead of the reader."""
+    pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(n_threads) as threads:
-        for recording in recordings:
-            pending.append((recording, threads.submit(_decode, recording, encoder)))
-            if len(pending) > 2 * n_threads:
-                done, future = pending.popleft()
-                yield done, future.result()
-        for done, future in pending:
-            yield done, future.result()
+        try:
+            for item in items:
+                pending.append(threads.submit(work, item))
+                if len(pending) > 2 * n_threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:  # the reader stopped: do not finish what nobody will read
+                future.cancel()
 
 
 def _batches(

@@ -96,6 +96,7 @@ class LogisticRegression(RowSpaceClassifier):
 
     def _solve(self, space: RowSpace, targets: npt.NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
         from scipy.optimize import minimize
+        from threadpoolctl import threadpool_limits
 
         if not self.C > 0:
             raise HeadError(f"logistic_regression wants C > 0, not {self.C!r}")
@@ -117,13 +118,15 @@ class LogisticRegression(RowSpaceClassifier):
             slope = design.T @ (weights[:, np.newaxis] * residuals) + shrunk
             return float(weights @ losses + 0.5 * np.vdot(parameters, shrunk)), slope.ravel()
 
-        found = minimize(
-            loss_and_slope,
-            np.zeros(design.shape[1] * n_outputs),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": self.max_iter, "gtol": self.tol * np.sqrt(n_rows), "ftol": 0.0},
-        )
+        # The products are too small to share: two BLAS threads spend ten times longer waiting for each other.
+        with threadpool_limits(1, user_api="blas"):
+            found = minimize(
+                loss_and_slope,
+                np.zeros(design.shape[1] * n_outputs),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": self.max_iter, "gtol": self.tol * np.sqrt(n_rows), "ftol": 0.0},
+            )
         self.n_iter_ = int(found.nit)
         if self.n_iter_ >= self.max_iter:
             _warn_unconverged("logistic_regression", self.max_iter)
