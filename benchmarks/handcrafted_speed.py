@@ -14,41 +14,23 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-# Before NumPy is imported, here and in the processes: they are the parallelism.
-for library in ("OMP", "MKL", "OPENBLAS"):
-    os.environ[f"{library}_NUM_THREADS"] = "1"
+from ser_transfer.encoders.handcrafted import load_handcrafted
+from ser_transfer.encoders.pooled import FEW, Recording, encode_pooled
 
 ENCODERS = ("mfcc", "seed180", "handcrafted")
 SUFFIXES = {".flac", ".wav", ".ogg", ".mp3"}
-CHUNK = 16  # clips handed to a process at a time
 
 
-def embed(name: str, paths: Sequence[Path]) -> float:
+def embed(name: str, paths: Sequence[Path], n_processes: int) -> float:
     """Decode, encode and pool each clip; return the seconds of audio."""
-    import torch
-
-    from ser_transfer.audio import read_audio
-    from ser_transfer.encoders.handcrafted import load_handcrafted
-    from ser_transfer.pooling import POOLINGS
-
-    torch.set_num_threads(1)
     encoder = load_handcrafted(name)
-    pool = POOLINGS[encoder.default_pooling]
-    seconds = 0.0
-    with torch.inference_mode():
-        for path in paths:
-            waveform = read_audio(path, encoder.sampling_rate)
-            states = encoder.encode([waveform])
-            for layer, mask in zip(states.layers, states.frame_masks, strict=True):
-                pool(layer, mask)
-            seconds += len(waveform) / encoder.sampling_rate
-    return seconds
+    recordings = [Recording(str(path), path) for path in paths]
+    done = encode_pooled(recordings, encoder, encoder.default_pooling, n_workers=n_processes)
+    return sum(pooled.seconds for pooled in done)
 
 
 def main() -> None:
     """Print one line per encoder and number of processes."""
-    from joblib import Parallel, delayed
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -61,20 +43,18 @@ def main() -> None:
     if not paths:
         parser.error(f"no recording under {settings.root}")
     paths = paths[:: max(1, len(paths) // settings.clips)][: settings.clips]
-    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     print(f"{len(paths)} clips, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     for n_processes in (1, 2):
-        with Parallel(n_jobs=n_processes) as parallel:
-            for name in ENCODERS:
-                parallel(delayed(embed)(name, chunk) for chunk in chunks[:4])  # imports, filter banks
-                begin = time.perf_counter()
-                audio = sum(parallel(delayed(embed)(name, chunk) for chunk in chunks))
-                wall = time.perf_counter() - begin
-                print(
-                    f"{name:12s} {n_processes} process(es): {len(paths) / wall:6.1f} clips/s, "
-                    f"{audio / wall:6.0f} x real time",
-                    flush=True,
-                )
+        for name in ENCODERS:
+            embed(name, paths[: 2 * FEW], n_processes)  # starts the processes, imports, makes filter banks
+            begin = time.perf_counter()
+            audio = embed(name, paths, n_processes)
+            wall = time.perf_counter() - begin
+            print(
+                f"{name:12s} {n_processes} process(es): {len(paths) / wall:6.1f} clips/s, "
+                f"{audio / wall:6.0f} x real time",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
     corpus = load_corpus("ravdess", "data/ravdess")
     embeddings = embed(corpus, load_encoder("yamnet"))
-    print(train(corpus, embeddings, split="emobox"))
+    print(train(corpus, embeddings, split="leave-one-speaker-out"))
 
 Importing this imports nothing heavy; each name below is loaded at its first use.
 """

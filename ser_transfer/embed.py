@@ -261,9 +261,10 @@ def _summary(report: EmbedReport, encoder: Encoder, store: EmbeddingStore) -> st
         return f"{encoder.name}: all {len(report.keys)} utterances were in {store.root}"
     clips, seconds = report.n_encoded / report.wall_seconds, report.audio_seconds / report.wall_seconds
     duration = timedelta(seconds=round(report.audio_seconds))
+    more = f"; those of {n_found} more utterances were in {store.root}" if n_found else ""
     return (
         f"{encoder.name}: {report.n_encoded} recordings ({duration} of audio) in {report.wall_seconds:.1f} s "
-        f"({clips:.1f} clips/s, {seconds:.0f}x real time); {n_found} utterances more were in {store.root}"
+        f"({clips:.1f} clips/s, {seconds:.0f}x real time){more}"
     )
 
 

@@ -91,7 +91,7 @@ def quickstart(settings: QuickstartSettings) -> Run:
                 baseline=None if runs else baseline,
                 split="leave-one-speaker-out",
                 seed=settings.seed,
-                name=CORPUS,
+                title=CORPUS,
             )
         )
     run = Run.joined(runs)

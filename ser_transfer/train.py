@@ -80,7 +80,6 @@ def train(
     layers: str | Sequence[str] = "all",
     speaker_normalise: bool = False,
     seed: int = 0,
-    name: str = "corpus",
     title: str | None = None,
 ) -> Run:
     """Train and test a head on every fold of a corpus, beside the baseline and the majority-class floor.
@@ -96,8 +95,7 @@ def train(
         layers: ``"all"``, ``"last"``, or names of layers to lay side by side.
         speaker_normalise: Standardise features within each speaker; a setting of its own, stamped on the run.
         seed: Of the split and of the head.
-        name: The corpus's name, by which published folds are found.
-        title: Its name in tables and plots; None for `name`.
+        title: The corpus's name in tables and plots; None for the one it was loaded by.
 
     Returns:
         The run; printing it prints its table.
@@ -108,6 +106,7 @@ def train(
     """
     labels = Labels.of(corpus)
     chosen = head if isinstance(head, HeadChoice) else HeadChoice(head, random_state=seed)
+    name = corpus.info.dataset_name
     made = make_split(corpus, split, n_folds=n_folds, seed=seed, corpus_name=name)
     if folds is not None:
         made = made.only(folds)
@@ -122,7 +121,7 @@ def train(
         )
         systems.append(System.scored(system.encoder, role, predictions, **_provenance(system, names)))
     systems.append(System.scored(MAJORITY, "floor", majority_floor(labels, made)))
-    return Run(title or name, made, chosen, speaker_normalise, tuple(systems))
+    return Run(title or name or "corpus", made, chosen, speaker_normalise, tuple(systems))
 
 
 def layer_names(embeddings: Embeddings, layers: str | Sequence[str]) -> list[str]:
@@ -171,7 +170,6 @@ def _run(settings: TrainSettings) -> int:
         layers=settings.layers,
         speaker_normalise=settings.speaker_normalise,
         seed=settings.seed,
-        name=str(settings.corpus),
         title=settings.title,
     )
     folder = Path(settings.out) if settings.out else default_folder(settings)

@@ -13,7 +13,7 @@ from ser_transfer.train import model_of
 def model(corpus, tmp_path):
     encoder = load_encoder("mfcc")
     embeddings = embed(corpus, encoder, store=tmp_path / "store", n_workers=1)
-    run = train(corpus, embeddings, split="loso", name="tones")
+    run = train(corpus, embeddings, split="loso")
     return model_of(run, corpus, embeddings, encoder)
 
 

@@ -33,7 +33,7 @@ def with_layer(embeddings: Embeddings, layer: np.ndarray) -> Embeddings:
 
 
 def test_tones_are_told_apart_on_speakers_never_heard(corpus, embeddings):
-    run = train(corpus, embeddings, split="leave-one-speaker-out", name="tones", layers="crossings")
+    run = train(corpus, embeddings, split="leave-one-speaker-out", layers="crossings")
     assert run.systems[0].scores.uar > 0.9
     assert run.systems[-1].scores.uar == pytest.approx(1 / 3)
     assert not run.warnings

@@ -81,8 +81,8 @@ def load_corpus(
 
     Columns: ``utterance_id`` (unique, stable under moving the folder), ``audio`` (undecoded: ``bytes`` and
     ``path``), ``emotion`` (a ClassLabel over the corpus's emotions, in vocabulary order), and, None where
-    the corpus does not tell, those described at `Utterance`. What is odd, missing or left out is said in a
-    `CorpusWarning`.
+    the corpus does not tell, those described at `Utterance`. ``info.dataset_name`` is `name`. What is odd, missing or
+    left out is said in a `CorpusWarning`.
 
     Args:
         name: A name in `CORPORA`.
@@ -128,7 +128,10 @@ def load_corpus(
     given = {setting: value for setting, value in settings.items() if value is not None}
     _check_settings(name, given)
     corpus = CORPORA[name](root, **given)
-    return corpus if label_map is None else apply_label_map(corpus, label_map)
+    if label_map is not None:
+        corpus = apply_label_map(corpus, label_map)
+    corpus.info.dataset_name = name
+    return corpus
 
 
 def _check_settings(name: str, given: Mapping[str, Any]) -> None:

@@ -1,0 +1,52 @@
+"""What the documents tell a reader to type is what the commands understand."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ser_transfer import quickstart
+from ser_transfer._command import parse_settings
+from ser_transfer.embed import EmbedSettings
+from ser_transfer.train import TrainSettings
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = {"embed": EmbedSettings, "train": TrainSettings, "quickstart": quickstart.QuickstartSettings}
+DOCUMENTS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.glob("*.md")}
+DOCUMENTS |= {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.glob("[rb]*/**/*.md")}
+DOCUMENTS["what the quickstart prints"] = quickstart.NEXT
+
+
+def commands():
+    for name, text in DOCUMENTS.items():
+        joined = text.replace("\\\n", " ")
+        for verb, arguments in re.findall(r"^ +python -m ser_transfer\.(\w+)(.*)$", joined, re.MULTILINE):
+            yield pytest.param(verb, arguments, id=f"{name}: {verb}{arguments}"[:90])
+
+
+@pytest.mark.parametrize(("verb", "arguments"), list(commands()))
+def test_a_command_in_a_document_is_understood(verb, arguments, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    parse_settings(SETTINGS[verb], shlex.split(arguments, comments=True), verb)
+
+
+def test_the_files_that_the_documents_link_to_are_there():
+    for name, text in DOCUMENTS.items():
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (ROOT / Path(name).parent / target).exists(), f"{name} links to {target}"
+
+
+def test_the_python_of_the_readme_runs(shared, tmp_path, monkeypatch, capsys):
+    [code] = re.findall(r"```python\n(.*?)```", DOCUMENTS["README.md"], re.DOTALL)
+    for actor in ("Actor_07", "Actor_17", "Actor_24"):
+        for path in sorted((shared / "corpora" / "ravdess" / actor).glob("*-01-*.flac"))[::4]:
+            (tmp_path / "data" / "ravdess" / actor).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, tmp_path / "data" / "ravdess" / actor)
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match="1440"):
+        exec(code, {})
+    printed = capsys.readouterr().out
+    assert "handcrafted" in printed
+    assert "mfcc (baseline)" in printed
