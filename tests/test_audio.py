@@ -3,7 +3,7 @@ import pickle
 import struct
 import subprocess
 import sys
-import time
+import tracemalloc
 from pathlib import Path
 
 import av
@@ -200,9 +200,11 @@ def test_a_header_that_declares_gigabytes_is_truncated_and_takes_no_memory(tmp_p
     at = data.index(b"data") + 4
     data[at : at + 4] = struct.pack("<I", 0xFFFF_FF00)
     path.write_bytes(data)
-    start = time.perf_counter()
+    tracemalloc.start()
     assert reason_of(path) == "truncated"
-    assert time.perf_counter() - start < 0.5
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50e6
 
 
 @pytest.mark.parametrize("size", [0xFFFF_FFFF, 0x7FFF_F000])
@@ -374,16 +376,3 @@ def test_no_real_recording_is_refused(shared):
     assert len(files) == 1975
     for path in files[::3]:  # all of them take seconds; none is refused
         assert len(read_audio(path)) / RATE == pytest.approx(duration_seconds(path), abs=1e-4)
-
-
-def test_keys_of_a_whole_corpus_take_a_third_of_a_second(shared):
-    files = sorted((shared / "corpora" / "ravdess").rglob("*.flac"))
-    for file in files:
-        file.read_bytes()
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        keys = {audio_key(file) for file in files}
-        times.append(time.perf_counter() - start)
-    assert len(keys) > 1400
-    assert min(times) < 0.3

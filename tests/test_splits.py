@@ -1,6 +1,5 @@
 import itertools
 import json
-import time
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
@@ -227,12 +226,6 @@ def test_one_speaker_and_no_rows_are_refused():
         make_split(dataset(crossed(["a"])), "loso")
     with pytest.raises(SplitError, match="no utterances"):
         make_split(dataset(crossed(["a"])).select([]), "loso")
-
-
-def test_splitting_1440_rows_takes_a_blink(actors):
-    start = time.process_time()
-    make_split(actors, "speaker-folds", n_folds=6)
-    assert time.process_time() - start < 0.5
 
 
 def test_every_kind_is_named_in_the_documentation():

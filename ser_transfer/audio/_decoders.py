@@ -151,6 +151,9 @@ def _ffmpeg(recording: Recording) -> Iterator[InputContainer]:
         with container:
             if not container.streams.audio:
                 raise AudioError("unreadable", recording.name, "it holds no sound")
+            # PyAV 17, the last for Python 3.10, does not refuse to decode such a stream: it crashes.
+            if not container.streams.audio[0].codec_context:
+                raise AudioError("unreadable", recording.name, "FFmpeg has no decoder for its sound")
             yield container
 
 

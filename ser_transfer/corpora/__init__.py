@@ -81,8 +81,8 @@ def load_corpus(
 
     Columns: ``utterance_id`` (unique, stable under moving the folder), ``audio`` (undecoded: ``bytes`` and
     ``path``), ``emotion`` (a ClassLabel over the corpus's emotions, in vocabulary order), and, None where
-    the corpus does not tell, those described at `Utterance`. ``info.dataset_name`` is `name`. What is odd, missing or
-    left out is said in a `CorpusWarning`.
+    the corpus does not tell, those described at `Utterance`. ``info.dataset_name`` is `name`. What is odd,
+    missing or left out is said in a `CorpusWarning`.
 
     Args:
         name: A name in `CORPORA`.

@@ -13,8 +13,10 @@ from torch import nn
 from torch.nn import functional
 
 from ser_transfer.encoders.base import EncoderError
+from ser_transfer.encoders.checkpoints import find_checkpoint
 from ser_transfer.encoders.padding import MaskedGroupNorm
 from ser_transfer.encoders.transformers_family import load_transformers_encoder
+from ser_transfer.encoders.transformers_model import random_model
 
 GROUP_NORMED = ("wav2vec2-base", "hubert-base", "wavlm-base", "unispeech", "unispeech-sat")
 # 1.0213 s leaves an odd number of frames and of spectra, and the last two share a length.
@@ -211,16 +213,21 @@ def test_random_weights_follow_from_the_seed_alone(tiny_checkpoint, make_wavefor
     states = {}
     for seed in (0, 0, 1):
         torch.rand(3)
-        before = torch.random.get_rng_state()
         encoder = load_transformers_encoder(str(tmp_path), untrained=True, seed=seed)
         layer = encoder.encode([waveform]).layers[-1]
-        assert torch.equal(before, torch.random.get_rng_state())
         if seed in states:
             assert torch.equal(states[seed][0], layer)
             assert states[seed][1] == encoder.fingerprint
         states[seed] = layer, encoder.fingerprint
     assert not torch.allclose(states[0][0], states[1][0])
     assert states[0][1] != states[1][1]
+
+
+def test_drawing_random_weights_leaves_the_callers_generator_alone(tiny_checkpoint):
+    checkpoint = find_checkpoint(str(tiny_checkpoint("wav2vec2-base")), with_weights=False)
+    before = torch.random.get_rng_state()
+    random_model(checkpoint, seed=0)
+    assert torch.equal(before, torch.random.get_rng_state())
 
 
 @pytest.mark.parametrize("name", ["whisper", "ast", "wav2vec2-bert", "sew-d"])
