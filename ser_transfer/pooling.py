@@ -7,7 +7,7 @@ embedding alone and inside a batch of longer ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ser_transfer.errors import SerTransferError
@@ -93,10 +93,10 @@ def functionals_pool(hidden_states: Tensor, frame_mask: Tensor) -> Tensor:
     import torch
 
     states, weights = _checked(hidden_states, frame_mask)
-    states, weights = (
-        states.transpose(1, 2).contiguous(),
-        weights.transpose(1, 2),
-    )  # (batch, hidden_size, frames)
+    valid = frame_mask.any(dim=0).nonzero()
+    span = slice(int(valid[0]), int(valid[-1]) + 1)  # the silence around all rows costs no time
+    states = states[:, span].transpose(1, 2).contiguous()  # (batch, hidden_size, frames)
+    weights = weights[:, span].transpose(1, 2)
     n_frames = weights.sum(dim=2)
     mean = states.sum(dim=2) / n_frames
     deviation = (states - mean.unsqueeze(2)) * weights
@@ -191,6 +191,37 @@ POOLINGS: dict[str, Pooling] = {"mean": mean_pool, "mean_std": mean_std_pool, "f
 
 # Vectors of the layer's size that each pooling lays side by side.
 N_STATISTICS: dict[str, int] = {"mean": 1, "mean_std": 2, "functionals": 7 + len(PERCENTILES) + len(LAGS)}
+
+
+def pool_side_by_side(pooling: str, layers: Sequence[Tensor], frame_masks: Sequence[Tensor]) -> list[Tensor]:
+    """Pool every layer as alone, those with the same mask in one call.
+
+    For a handcrafted encoder's many small layers, where calls take the time and not the numbers.
+
+    Args:
+        pooling: A name in `POOLINGS`.
+        layers: One tensor of shape (batch, frames, hidden_size) per layer, on the CPU.
+        frame_masks: One bool tensor of shape (batch, frames) per layer.
+
+    Returns:
+        For each layer a float32 tensor of shape (batch, `pooled_dim` of its hidden_size).
+    """
+    import torch
+
+    together: dict[bytes, list[int]] = {}
+    for index, mask in enumerate(frame_masks):
+        together.setdefault(mask.numpy().tobytes(), []).append(index)
+    pooled: dict[int, Tensor] = {}
+    for members in together.values():
+        side_by_side = torch.cat([layers[index] for index in members], dim=2)
+        vectors = POOLINGS[pooling](side_by_side, frame_masks[members[0]])
+        blocks = vectors.reshape(len(vectors), N_STATISTICS[pooling], -1)  # (batch, statistics, features)
+        first = 0
+        for index in members:
+            stop = first + layers[index].shape[2]
+            pooled[index] = blocks[:, :, first:stop].flatten(1)
+            first = stop
+    return [pooled[index] for index in range(len(layers))]
 
 
 def pooled_dim(pooling: str, dim: int) -> int:

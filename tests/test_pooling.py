@@ -11,6 +11,7 @@ from ser_transfer.pooling import (
     functionals_pool,
     mean_pool,
     mean_std_pool,
+    pool_side_by_side,
     pooled_dim,
 )
 
@@ -57,6 +58,18 @@ def test_a_mask_of_another_shape_is_refused(name):
 @pytest.mark.parametrize("name", POOLINGS)
 def test_the_size_of_a_pooled_vector_is_known_without_pooling(name, batch):
     assert POOLINGS[name](*batch).shape[1] == pooled_dim(name, batch[0].shape[2])
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_layers_pooled_side_by_side_are_those_pooled_alone(name, batch):
+    states, mask = batch
+    fewer = mask.clone()
+    fewer[:2, 1] = False
+    layers = (states, states[:, :, :1].cos(), states.sin(), states[:, :, 1:3])
+    masks = (mask, fewer, mask.clone(), fewer)
+    together = pool_side_by_side(name, layers, masks)
+    for vectors, layer, its_mask in zip(together, layers, masks, strict=True):
+        torch.testing.assert_close(vectors, POOLINGS[name](layer, its_mask), rtol=1e-5, atol=1e-3)
 
 
 def test_an_unknown_pooling_is_refused_with_the_known_ones():

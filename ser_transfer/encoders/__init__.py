@@ -1,7 +1,8 @@
 """Encoders by name: the transformers family, the VGGish family, and the handcrafted ones.
 
-A Hub id (``facebook/wav2vec2-base``) or a folder needs no entry anywhere: what `AutoModel` loads,
-loads here. The names below are the encoders that transformers does not know.
+A Hub id (``facebook/wav2vec2-base``) or a folder needs no entry anywhere, if its type of model is one that
+`front_ends.FRONT_ENDS` knows how to feed: wav2vec2 and its kin, WavLM, HuBERT, Whisper, AST. The names
+below are the encoders that transformers does not know.
 """
 
 from __future__ import annotations
@@ -36,7 +37,15 @@ def _vggish(**options: Any) -> Encoder:
 
 
 def _transformers(name: str, **options: Any) -> Encoder:
+    from ser_transfer.encoders.checkpoints import ARCHITECTURES
     from ser_transfer.encoders.transformers_family import load_transformers_encoder
+
+    if "/" not in name and name not in ARCHITECTURES and not Path(name).is_dir():
+        named = ", ".join((*NAMED_ENCODERS, *HANDCRAFTED))
+        raise EncoderError(
+            f"there is no encoder named {name!r} and no such folder: give a Hub id (owner/name), a folder, "
+            f"or one of {named}"
+        )
 
     return load_transformers_encoder(name, **options)
 

@@ -111,15 +111,15 @@ def _pool(batch: Sequence[tuple[Recording, Waveform]], encoder: Encoder, pooling
     """Encode one batch in one pass and pool every layer."""
     import torch
 
-    from ser_transfer.pooling import POOLINGS
+    from ser_transfer.pooling import POOLINGS, pool_side_by_side
 
-    pool = POOLINGS[pooling]
     with torch.inference_mode():
         states = encoder.encode([waveform for _, waveform in batch])
-        layers = [
-            pool(layer, mask).float().cpu().numpy()
-            for layer, mask in zip(states.layers, states.frame_masks, strict=True)
-        ]
+        if encoder.runs_on == "processes":
+            vectors = pool_side_by_side(pooling, states.layers, states.frame_masks)
+        else:
+            vectors = list(map(POOLINGS[pooling], states.layers, states.frame_masks))
+        layers = [vector.float().cpu().numpy() for vector in vectors]
     return [
         Pooled(recording, len(waveform) / encoder.sampling_rate, tuple(layer[row] for layer in layers))
         for row, (recording, waveform) in enumerate(batch)
@@ -220,19 +220,23 @@ def _over_processes(
     chunks = _chunks(itertools.chain(first, iterator))
     if n_processes == 1 or len(first) < FEW:
         for chunk in chunks:
-            yield from _encode_chunk(chunk, encoder, pooling)
+            yield from _on_one_thread(chunk, encoder, pooling)
         return
-    parallel = Parallel(n_jobs=n_processes, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-    for done in parallel(delayed(_one_of_many)(chunk, encoder, pooling) for chunk in chunks):
+    # batch_size: left to itself, joblib hands many chunks to one process while the others wait.
+    parallel = Parallel(
+        n_jobs=n_processes, batch_size=1, return_as="generator_unordered", pre_dispatch="2*n_jobs"
+    )
+    for done in parallel(delayed(_on_one_thread)(chunk, encoder, pooling) for chunk in chunks):
         yield from done
 
 
-def _one_of_many(chunk: Sequence[Recording], encoder: Encoder, pooling: str) -> list[Pooled]:
-    """What one process does with its share, on one thread: the processes are the parallelism."""
-    import torch
+def _on_one_thread(chunk: Sequence[Recording], encoder: Encoder, pooling: str) -> list[Pooled]:
+    """What one process does with its share: the matrices of a clip are too small for BLAS to spread."""
+    import torch  # noqa: F401 - only the threads of what is loaded are limited
+    from threadpoolctl import threadpool_limits
 
-    torch.set_num_threads(1)
-    return list(_encode_chunk(chunk, encoder, pooling))
+    with threadpool_limits(limits=1):
+        return list(_encode_chunk(chunk, encoder, pooling))
 
 
 def _encode_chunk(chunk: Sequence[Recording], encoder: Encoder, pooling: str) -> Iterator[Pooled]:

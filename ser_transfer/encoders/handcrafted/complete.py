@@ -58,5 +58,11 @@ def analyse(waveform: Waveform) -> Layers:
         (vocal, voiced),
         (rhythm.rhythm_features(frames, pitch.voiced), np.ones(frames.n_frames, dtype=bool)),
     ]
-    around = (frames.start, frames.n_clip_frames - frames.start - frames.n_frames)
-    return [(np.pad(values, (around, (0, 0))), np.pad(mask, around)) for values, mask in layers]
+    return [(_in_clip(values, frames), _in_clip(mask, frames)) for values, mask in layers]
+
+
+def _in_clip(rows: grid.Array, frames: grid.Frames) -> grid.Array:
+    """Put what was measured in the utterance at its place in the clip, zeros around it."""
+    clip = np.zeros((frames.n_clip_frames, *rows.shape[1:]), dtype=rows.dtype)
+    clip[frames.start : frames.start + frames.n_frames] = rows
+    return clip

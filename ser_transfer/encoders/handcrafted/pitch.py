@@ -82,7 +82,7 @@ def _candidates(autocorrelation: Array) -> tuple[Array, Array]:
     lags = np.arange(first + 1, first + 1 + centre.shape[1], dtype=np.float32)
     is_peak = (centre > left) & (centre >= right) & (centre > 0)
     ranked = np.where(is_peak, centre + OCTAVE_COST * np.log2(lags[0] / lags), -1.0)
-    best = np.argpartition(-ranked, N_CANDIDATES, axis=1)[:, :N_CANDIDATES]
+    best = _largest(ranked, N_CANDIDATES)
     left, centre, right = (np.take_along_axis(values, best, 1) for values in (left, centre, right))
     found = np.take_along_axis(is_peak, best, 1)
     curvature = np.where(found, 2 * centre - left - right, 1.0)
@@ -91,20 +91,28 @@ def _candidates(autocorrelation: Array) -> tuple[Array, Array]:
     return (SAMPLING_RATE / (lags[best] + shift)).astype(np.float32), height.astype(np.float32)
 
 
+def _largest(values: Array, n: int) -> npt.NDArray[np.intp]:
+    """Columns of the n largest values per row, in order; `values` is used up."""
+    columns = np.empty((len(values), n), dtype=np.intp)
+    for rank in range(n):  # for so few, quicker than a partition
+        columns[:, rank] = values.argmax(axis=1)
+        np.put_along_axis(values, columns[:, rank : rank + 1], -np.inf, axis=1)
+    return columns
+
+
 def _cheapest_path(score: npt.NDArray[np.floating], octaves: Array) -> npt.NDArray[np.intp]:
     """Viterbi: the candidate per frame, the last one being "unvoiced", that maximises scores less jumps."""
     n_frames, n_states = score.shape
-    jump = np.full((n_frames - 1, n_states, n_states), VOICING_CHANGE_COST)
-    jump[:, :-1, :-1] = OCTAVE_JUMP_COST * np.abs(octaves[:-1, :, None] - octaves[1:, None, :])
-    jump[:, -1, -1] = 0.0
-    came_from = np.zeros((n_frames, n_states), dtype=np.intp)
+    # routes[frame, to, from]: first the cost of the jump, then the score of the best path that ends with it.
+    routes = np.full((n_frames - 1, n_states, n_states), -VOICING_CHANGE_COST)
+    routes[:, :-1, :-1] = -OCTAVE_JUMP_COST * np.abs(octaves[1:, :, None] - octaves[:-1, None, :])
+    routes[:, -1, -1] = 0.0
     total = score[0]
     for frame in range(1, n_frames):
-        routes = total[:, None] - jump[frame - 1]
-        came_from[frame] = routes.argmax(axis=0)
-        total = routes.max(axis=0) + score[frame]
-    path = np.empty(n_frames, dtype=np.intp)
-    path[-1] = total.argmax()
-    for frame in range(n_frames - 1, 0, -1):
-        path[frame - 1] = came_from[frame, path[frame]]
-    return path
+        route = routes[frame - 1]
+        np.add(route, total, out=route)
+        total = np.maximum.reduce(route, axis=1) + score[frame]
+    path = [int(total.argmax())]
+    for came_from in reversed(routes.argmax(axis=2).tolist()):
+        path.append(came_from[path[-1]])
+    return np.array(path[::-1], dtype=np.intp)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from functools import cache
+
 import numpy as np
 
 from ser_transfer.encoders.handcrafted.frames import (
@@ -13,13 +16,15 @@ from ser_transfer.encoders.handcrafted.frames import (
     TINY,
     Array,
     Frames,
-    Mask,
+    decibels,
     delta,
 )
 
 N_MELS = 26
 N_MFCC = 20
 LOUDNESS_EXPONENT = 0.3  # Stevens' power law over power, as in eGeMAPS
+CONTRAST_EDGES = (0.0, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0)  # Hz
+CONTRAST_SHARE = 0.02  # of a band's bins: its peak, and as many its valley; one at least
 ROLL_OFFS = (0.25, 0.5, 0.85, 0.95)
 
 CEPSTRUM = (
@@ -48,8 +53,7 @@ ENERGY = ("level_db", "loudness", "level_delta", "level_delta_slow", "loudness_d
 def mel_levels(frames: Frames) -> Array:
     """Log mel spectrum in dB, shape (frames, N_MELS), floored relative to the clip's loudest band."""
     mel = frames.power @ _mel_filters().T
-    decibels: Array = 10 * np.log10(mel + FLOOR * mel.max() + TINY)
-    return decibels
+    return decibels(mel + FLOOR * mel.max() + TINY)
 
 
 def cepstrum_features(mel_db: Array) -> Array:
@@ -77,26 +81,24 @@ def energy_features(frames: Frames, mel_db: Array) -> Array:
 
 def shape_features(frames: Frames) -> Array:
     """Moments, edges and slopes of the power spectrum."""
-    import librosa
-
     power = frames.power + np.float32(FLOOR * frames.power.max() / SHORT_FFT + TINY)
-    magnitude = np.sqrt(power).T  # librosa's axes: (bins, frames)
+    magnitude = np.sqrt(power)
+    db = decibels(power)
     hz = np.fft.rfftfreq(SHORT_FFT, 1 / SAMPLING_RATE)
-    share = power / power.sum(axis=1, keepdims=True)
-    centroid = librosa.feature.spectral_centroid(S=magnitude, sr=SAMPLING_RATE, freq=hz)
-    db = 10 * np.log10(power)
-    root = np.sqrt(share)
-    flux = np.concatenate([[0.0], np.square(np.diff(root, axis=0)).sum(axis=1)])
-    contrast = librosa.feature.spectral_contrast(S=magnitude, sr=SAMPLING_RATE, freq=hz, fmin=125.0)
+    total = power.sum(axis=1)
+    share = power / total[:, None]
+    # In float64, as the bandwidth is a difference of these.
+    centroid, square = (magnitude @ np.column_stack([hz, hz**2])).T / magnitude.sum(axis=1, dtype=np.float64)
+    flux = np.square(np.diff(magnitude / np.sqrt(total)[:, None], axis=0)).sum(axis=1)
     return np.column_stack(
         [
-            centroid[0],
-            librosa.feature.spectral_bandwidth(S=magnitude, sr=SAMPLING_RATE, freq=hz, centroid=centroid)[0],
-            10 * np.log10(librosa.feature.spectral_flatness(S=magnitude)[0]),
-            -(share * np.log2(share)).sum(axis=1),
-            flux,
+            centroid,
+            np.sqrt(square - centroid**2),
+            db.mean(axis=1) - decibels(power.mean(axis=1)),
+            (decibels(total) - np.einsum("tk,tk->t", share, db)) / (10 * np.log10(2)),  # bits
+            np.concatenate([[0.0], flux]),
             _roll_off(share, hz),
-            contrast.T,
+            _contrast(magnitude, hz),
             _slope(db, hz, 0, 500),
             _slope(db, hz, 500, 1500),
             _band_db(power, hz, 50, 1000) - _band_db(power, hz, 1000, 5000),
@@ -110,28 +112,51 @@ def harmony_features(frames: Frames) -> Array:
     """Chroma of the long spectrum (A440, no tuning estimated) and its tonal centroid."""
     import librosa
 
-    chroma = librosa.feature.chroma_stft(S=frames.long_power.T, sr=SAMPLING_RATE, n_fft=LONG_FFT, tuning=0.0)
+    chroma = librosa.util.normalize(_chroma_filters() @ frames.long_power.T, axis=0)
     tonnetz = librosa.feature.tonnetz(chroma=chroma, sr=SAMPLING_RATE)
     return np.vstack([chroma, tonnetz]).T.astype(np.float32)
 
 
+@cache
 def _mel_filters() -> Array:
     from librosa.filters import mel
 
     return np.asarray(mel(sr=SAMPLING_RATE, n_fft=SHORT_FFT, n_mels=N_MELS, fmin=50.0, fmax=8000.0))
 
 
+@cache
+def _chroma_filters() -> Array:
+    from librosa.filters import chroma
+
+    return np.asarray(chroma(sr=SAMPLING_RATE, n_fft=LONG_FFT))
+
+
 def _roll_off(share: Array, hz: Array) -> Array:
-    below = np.cumsum(share, axis=1)
-    return np.column_stack([hz[(below < edge).sum(axis=1).clip(max=len(hz) - 1)] for edge in ROLL_OFFS])
+    up_to = np.cumsum(share, axis=1)
+    return np.column_stack([hz[(up_to >= edge).argmax(axis=1)] for edge in ROLL_OFFS])
 
 
-def _band(hz: Array, low: float, high: float) -> Mask:
-    return np.asarray((hz >= low) & (hz < high))
+def _contrast(magnitude: Array, hz: Array) -> Array:
+    """Peak over valley in dB, below 125 Hz and in each octave above (Jiang et al. 2002).
+
+    As librosa's, a band begins one bin below its edge.
+    """
+    contrast = []
+    edges = [*np.searchsorted(hz, CONTRAST_EDGES).tolist(), len(hz)]
+    for low, high in itertools.pairwise(edges):
+        ordered = np.sort(magnitude[:, max(low - 1, 0) : high], axis=1)
+        n_bins = max(1, round(CONTRAST_SHARE * ordered.shape[1]))
+        peak, valley = ordered[:, -n_bins:].mean(axis=1), ordered[:, :n_bins].mean(axis=1)
+        contrast.append(decibels(peak / valley))
+    return np.column_stack(contrast)
+
+
+def _band(hz: Array, low: float, high: float) -> slice:
+    return slice(*np.searchsorted(hz, (low, high)).tolist())
 
 
 def _band_db(power: Array, hz: Array, low: float, high: float) -> Array:
-    return np.asarray(10 * np.log10(power[:, _band(hz, low, high)].sum(axis=1)))
+    return decibels(power[:, _band(hz, low, high)].sum(axis=1))
 
 
 def _peak_db(db: Array, hz: Array, low: float, high: float) -> Array:

@@ -52,15 +52,18 @@ def vocal_tract_features(long_power: Array) -> Array:
 
 def _autocorrelation(long_power: Array) -> npt.NDArray[np.float64]:
     """Autocorrelation of the pre-emphasised band below `TOP` (selective prediction, Makhoul 1975)."""
-    from scipy.fft import irfft
-
     n_bins = round(TOP * LONG_FFT / SAMPLING_RATE) + 1
     angle = 2 * np.pi * np.arange(n_bins) / LONG_FFT
     emphasis = 1 + PRE_EMPHASIS**2 - 2 * PRE_EMPHASIS * np.cos(angle)
-    autocorrelation = irfft(long_power[:, :n_bins] * emphasis, axis=1)[:, : ORDER + 1]
+    # The inverse transform of a real, even spectrum of which only the first lags are wanted.
+    share = np.full(n_bins, 1.0 / (n_bins - 1))
+    share[[0, -1]] /= 2
+    lag = np.arange(ORDER + 1)
+    cosines = np.cos(np.pi * np.outer(np.arange(n_bins), lag) / (n_bins - 1))
+    autocorrelation = long_power[:, :n_bins].astype(np.float64) @ ((emphasis * share)[:, None] * cosines)
     # A floor of white noise 50 dB down keeps the recursion stable, and exact silence defined.
     autocorrelation[:, 0] = autocorrelation[:, 0] * (1 + 1e-5) + TINY
-    return autocorrelation.astype(np.float64)
+    return np.asarray(autocorrelation)
 
 
 def linear_prediction(
@@ -102,14 +105,14 @@ def formants(
     order = polynomial.shape[1] - 1
     inside = polynomial * RADIUS ** -np.arange(order + 1.0)
     spectrum = rfft(inside, ENVELOPE_FFT, axis=1)
-    log_power = -10 * np.log10(spectrum.real**2 + spectrum.imag**2 + TINY)
-    is_peak = np.zeros(log_power.shape, dtype=bool)
-    is_peak[:, 1:-1] = (log_power[:, 1:-1] > log_power[:, :-2]) & (log_power[:, 1:-1] >= log_power[:, 2:])
+    inverse = spectrum.real**2 + spectrum.imag**2 + TINY  # of the envelope's power
+    is_peak = np.zeros(inverse.shape, dtype=bool)
+    is_peak[:, 1:-1] = (inverse[:, 1:-1] < inverse[:, :-2]) & (inverse[:, 1:-1] <= inverse[:, 2:])
     is_peak[:, : round(150 * ENVELOPE_FFT / (2 * TOP))] = False  # below 150 Hz: the source, not the tract
     rank = np.cumsum(is_peak, axis=1)
     frame, bin_ = np.nonzero(is_peak & (rank <= N_FORMANTS))
     which = rank[frame, bin_] - 1
-    left, centre, right = (log_power[frame, bin_ + step] for step in (-1, 0, 1))
+    left, centre, right = (-10 * np.log10(inverse[frame, bin_ + step]) for step in (-1, 0, 1))
     curvature = 2 * centre - left - right  # dB per bin², > 0 at a peak
     vertex = 0.5 * (right - left) / curvature
     spacing = 2 * TOP / ENVELOPE_FFT  # Hz per bin
@@ -118,9 +121,10 @@ def formants(
     # One pole pair: power ∝ 1 / (1 + (2 d / B)²), whose curvature in dB is 80 / (ln 10 B²) per Hz².
     values[1, frame, which] = np.clip(spacing * np.sqrt(80 / np.log(10) / curvature), 10.0, 2000.0)
     values[2, frame, which] = centre
-    fallback = (TUBE, np.full(N_FORMANTS, 300.0), np.zeros(N_FORMANTS))
-    for value, default in zip(values, fallback, strict=True):
-        for k in range(N_FORMANTS):
-            known = value[~np.isnan(value[:, k]), k]
-            value[np.isnan(value[:, k]), k] = np.median(known) if len(known) else default[k]
+    for k in range(N_FORMANTS):
+        missing = np.isnan(values[0, :, k])
+        if missing.all():
+            values[:, :, k] = [[TUBE[k]], [300.0], [0.0]]
+        else:
+            values[:, missing, k] = np.median(values[:, ~missing, k], axis=1, keepdims=True)
     return values[0], values[1], values[2]

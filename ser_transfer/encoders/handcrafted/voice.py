@@ -108,14 +108,13 @@ def _glottal_marks(
     if piece.max() < -piece.min():  # the glottal pulse points down in this recording
         piece = -piece
     origin = int(piece.argmax())
-    period = SAMPLING_RATE / f0[start:stop]
+    period = (SAMPLING_RATE / f0[start:stop]).tolist()  # Python's floats are quicker one by one
     marks = [origin]
     for step in (-1, 1):
         here = origin
         while True:
             length = period[here // HOP]
-            near, far = here + step * 0.8 * length, here + step * 1.2 * length
-            low, high = int(min(near, far)), int(max(near, far)) + 1
+            low, high = int(here + (step - 0.2) * length), int(here + (step + 0.2) * length) + 1
             if low < 0 or high > len(piece):
                 break
             here = low + int(piece[low:high].argmax())
@@ -131,18 +130,20 @@ def _glottal_marks(
 
 def _harmonics(frames: Frames, f0: Array) -> tuple[Array, Array, Array]:
     """H1 - H2 and H1 - A3 in dB, and the slope over the first ten harmonics in dB per octave."""
-    level = 10 * np.log10(frames.long_power + 1e-9 * frames.long_power.max() + TINY)
+    power = frames.long_power
+    floor = 1e-9 * power.max() + TINY
     number = np.arange(1, 11)
     position = np.minimum(f0[:, None] * number * (LONG_FFT / SAMPLING_RATE), LONG_FFT // 2 - 1.001)
     below = position.astype(np.intp)
     share = position - below
-    harmonic = (1 - share) * np.take_along_axis(level, below, 1) + share * np.take_along_axis(
-        level, below + 1, 1
+    left, right = (
+        10 * np.log10(np.take_along_axis(power, bins, axis=1) + floor) for bins in (below, below + 1)
     )
+    harmonic = (1 - share) * left + share * right
     third = slice(round(2200 * LONG_FFT / SAMPLING_RATE), round(3300 * LONG_FFT / SAMPLING_RATE))  # F3 in Hz
     octaves = np.log2(number) - np.log2(number).mean()
     return (
         harmonic[:, 0] - harmonic[:, 1],
-        harmonic[:, 0] - level[:, third].max(axis=1),
+        harmonic[:, 0] - 10 * np.log10(power[:, third].max(axis=1) + floor),
         harmonic @ octaves / (octaves @ octaves),
     )

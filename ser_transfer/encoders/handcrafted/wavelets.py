@@ -65,6 +65,5 @@ def _split(signal: Array) -> tuple[Array, Array]:
     high_pass = low_pass[::-1] * np.tile(np.array([1, -1], dtype=np.float32), len(DB4) // 2)
     # Centred on the pair it stands for, so that an energy belongs to its own frame.
     shift = len(DB4) // 2 - 1
-    wrapped = np.pad(signal, (shift, len(DB4) - 2 - shift), mode="wrap")
-    pieces = np.lib.stride_tricks.sliding_window_view(wrapped, len(DB4))[::2]
-    return pieces @ low_pass, pieces @ high_pass
+    wrapped = np.concatenate([signal[-shift:], signal, signal[: len(DB4) - 2 - shift]])
+    return np.correlate(wrapped, low_pass)[::2], np.correlate(wrapped, high_pass)[::2]
