@@ -178,7 +178,8 @@ def progress_bar(description: str) -> Iterator[Callable[[int, float], None]]:
         TimeRemainingColumn(),
     )
     total_seconds = 0.0
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(description, visible=False, rates="")
 
         def advance(n_recordings: int, seconds: float) -> None:

@@ -42,10 +42,10 @@ class Labels:
     @classmethod
     def of(cls, corpus: Dataset) -> Labels:
         """Read the label columns of a corpus."""
-        ids, names = corpus["utterance_id"], corpus.features["emotion"].names
+        ids, names = corpus["utterance_id"][:], corpus.features["emotion"].names
         return cls(
-            emotions={id_: names[code] for id_, code in zip(ids, corpus["emotion"], strict=True)},
-            speakers=dict(zip(ids, corpus["speaker"], strict=True)),
+            emotions={id_: names[code] for id_, code in zip(ids, corpus["emotion"][:], strict=True)},
+            speakers=dict(zip(ids, corpus["speaker"][:], strict=True)),
             classes=tuple(names),
         )
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ser_transfer._command import CallableModule, command, progress_bar, setting
 from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
@@ -156,7 +155,7 @@ def fill_store(
     report = EmbedReport()
     ids_of: dict[str, list[str]] = {}
     recordings: dict[str, Recording] = {}
-    for utterance_id, found in zip(corpus["utterance_id"], keyed_recordings(corpus), strict=True):
+    for utterance_id, found in zip(corpus["utterance_id"][:], keyed_recordings(corpus), strict=True):
         if isinstance(found, AudioError):
             _count_bad(report, [utterance_id], found, skip_bad)
             continue
@@ -192,19 +191,16 @@ def _count_bad(report: EmbedReport, utterance_ids: Sequence[str], error: AudioEr
     report.bad.update(dict.fromkeys(utterance_ids, error))
 
 
-def keyed_recordings(corpus: Dataset) -> list[Recording | AudioError]:
+def keyed_recordings(corpus: Dataset) -> Iterator[Recording | AudioError]:
     """Name every recording of a corpus by its content and segment, or say why it cannot be read."""
-
-    def keyed(row: tuple[Any, float | None, float | None]) -> Recording | AudioError:
-        source, start, end = row
+    columns = (corpus[name][:] for name in ("audio", "start_seconds", "end_seconds"))
+    for source, start, end in zip(*columns, strict=True):
         try:
-            return Recording(audio_key(source, start_seconds=start, end_seconds=end), source, start, end)
+            key = audio_key(source, start_seconds=start, end_seconds=end)
         except AudioError as error:
-            return error
-
-    rows = zip(corpus["audio"], corpus["start_seconds"], corpus["end_seconds"], strict=True)
-    with ThreadPoolExecutor() as threads:
-        return list(threads.map(keyed, rows))
+            yield error
+        else:
+            yield Recording(key, source, start, end)
 
 
 def recording_keys(corpus: Dataset) -> dict[str, str]:
@@ -214,7 +210,7 @@ def recording_keys(corpus: Dataset) -> dict[str, str]:
         AudioError: If a recording cannot be read.
     """
     keys = {}
-    for utterance_id, found in zip(corpus["utterance_id"], keyed_recordings(corpus), strict=True):
+    for utterance_id, found in zip(corpus["utterance_id"][:], keyed_recordings(corpus), strict=True):
         if isinstance(found, AudioError):
             raise found
         keys[utterance_id] = found.key

@@ -47,7 +47,7 @@ class Rows:
         Raises:
             SplitError: If there are no rows, or an utterance has no emotion.
         """
-        ids, emotions = tuple(corpus["utterance_id"]), list(corpus["emotion"])
+        ids, emotions = tuple(corpus["utterance_id"][:]), corpus["emotion"][:]
         if not ids:
             raise SplitError("the corpus has no utterances: there is nothing to split")
         if None in emotions:
@@ -59,7 +59,7 @@ class Rows:
 
     def column(self, name: str) -> list[Any]:
         """Return one column as a list."""
-        return list(self.corpus[name])
+        return list(self.corpus[name][:])
 
 
 @dataclass(frozen=True)
