@@ -162,3 +162,28 @@ def test_a_second_run_imports_nothing_heavy(tones, store):
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines()[-1] == "0 []"
+
+
+def test_the_first_encode_is_over_before_the_next_begins_even_behind_a_bad_file(tones, encoder, store):
+    """The first encode reads the weights, and two threads must not both do that."""
+    import threading
+    import time
+
+    (sorted(tones.rglob("*.wav"))[0]).write_bytes(b"")
+    running, at_once, lock = 0, [], threading.Lock()
+    encode = encoder.encode
+
+    def watched(waveforms):
+        nonlocal running
+        with lock:
+            running += 1
+            at_once.append(running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+        return encode(waveforms)
+
+    encoder.encode = watched
+    fill(load_corpus("folder", tones), encoder, store, skip_bad=True, n_workers=4)
+    assert at_once[:2] == [1, 1]
+    assert max(at_once) > 1

@@ -6,7 +6,6 @@ a run needs whose embeddings lie in the store already.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_transfer.encoders.base import EncoderError
+from ser_transfer.encoders.weight_files import sha256_of
 
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 # Read with torch's weights_only loader, which builds tensors and runs no code of the file.
@@ -225,8 +225,4 @@ def _sha256(path: Path) -> str:
     blob = path.resolve()
     if blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name):
         return blob.name
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return sha256_of(path)

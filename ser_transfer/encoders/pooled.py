@@ -115,7 +115,7 @@ def _pool(batch: Sequence[tuple[Recording, Waveform]], encoder: Encoder, pooling
 
     with torch.inference_mode():
         states = encoder.encode([waveform for _, waveform in batch])
-        if encoder.runs_on == "processes":
+        if encoder.runs_on == "processes":  # narrow layers: one call for several costs less than their copy
             vectors = pool_side_by_side(pooling, states.layers, states.frame_masks)
         else:
             vectors = list(map(POOLINGS[pooling], states.layers, states.frame_masks))
@@ -170,8 +170,11 @@ def _each_alone(
     torch.set_num_threads(1)
     try:
         iterator = iter(recordings)
-        for recording in itertools.islice(iterator, 1):  # alone, as the first encode reads the weights
-            yield from _encode_chunk([recording], encoder, pooling)
+        for recording in iterator:  # the first encode reads the weights: not in two threads at once
+            [pooled] = _encode_chunk([recording], encoder, pooling)
+            yield pooled
+            if pooled.error is None:
+                break
         done = _ahead(
             iterator, lambda recording: list(_encode_chunk([recording], encoder, pooling)), n_threads
         )
