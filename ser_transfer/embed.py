@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 BAD_FILES = "bad_files.tsv"
+SOURCE_COLUMNS = ("audio", "start_seconds", "end_seconds")  # in the order of `Recording`'s fields
+ROWS_AT_A_TIME = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,29 +155,30 @@ def fill_store(
         AudioError: At the first recording that cannot be used, unless `skip_bad`.
     """
     report = EmbedReport()
-    ids_of: dict[str, list[str]] = {}
-    recordings: dict[str, Recording] = {}
-    for utterance_id, found in zip(corpus["utterance_id"][:], keyed_recordings(corpus), strict=True):
-        if isinstance(found, AudioError):
-            _count_bad(report, [utterance_id], found, skip_bad)
+    rows_of: dict[str, list[int]] = {}
+    ids = corpus["utterance_id"][:]
+    for row, (utterance_id, key) in enumerate(zip(ids, audio_keys(corpus), strict=True)):
+        if isinstance(key, AudioError):
+            _count_bad(report, [utterance_id], key, skip_bad)
             continue
-        report.keys[utterance_id] = found.key
-        recordings[found.key] = found
-        ids_of.setdefault(found.key, []).append(utterance_id)
-    missing = store.missing(part, recordings)
+        report.keys[utterance_id] = key
+        rows_of.setdefault(key, []).append(row)
+    missing = store.missing(part, rows_of)
     if not missing:
         return report
     begun = time.perf_counter()
-    todo = [recordings[key] for key in missing]
+    sources = corpus.select_columns(list(SOURCE_COLUMNS))
+    todo = (Recording(key, *(sources[rows_of[key][0]][name] for name in SOURCE_COLUMNS)) for key in missing)
     with store.writer(part) as writer:
         for pooled in encode_pooled(
             todo, encoder, part.pooling, batch_seconds=batch_seconds, n_workers=n_workers
         ):
             key = pooled.recording.key
             if pooled.error is not None:
-                for utterance_id in ids_of[key]:
+                useless = [ids[row] for row in rows_of[key]]
+                for utterance_id in useless:
                     del report.keys[utterance_id]
-                _count_bad(report, ids_of[key], pooled.error, skip_bad)
+                _count_bad(report, useless, pooled.error, skip_bad)
             else:
                 writer.add(key, pooled.layers)
                 report.n_encoded += 1
@@ -191,29 +194,30 @@ def _count_bad(report: EmbedReport, utterance_ids: Sequence[str], error: AudioEr
     report.bad.update(dict.fromkeys(utterance_ids, error))
 
 
-def keyed_recordings(corpus: Dataset) -> Iterator[Recording | AudioError]:
-    """Name every recording of a corpus by its content and segment, or say why it cannot be read."""
-    columns = (corpus[name][:] for name in ("audio", "start_seconds", "end_seconds"))
-    for source, start, end in zip(*columns, strict=True):
-        try:
-            key = audio_key(source, start_seconds=start, end_seconds=end)
-        except AudioError as error:
-            yield error
-        else:
-            yield Recording(key, source, start, end)
+def audio_keys(corpus: Dataset) -> Iterator[str | AudioError]:
+    """Name every recording of a corpus by its content and segment, or say why it cannot be read.
+
+    Rows are read a few at a time: a dataset may hold the audio itself, more of it than memory.
+    """
+    for batch in corpus.select_columns(list(SOURCE_COLUMNS)).iter(batch_size=ROWS_AT_A_TIME):
+        for source, start, end in zip(*(batch[name] for name in SOURCE_COLUMNS), strict=True):
+            try:
+                yield audio_key(source, start_seconds=start, end_seconds=end)
+            except AudioError as error:
+                yield error
 
 
-def recording_keys(corpus: Dataset) -> dict[str, str]:
+def keys_by_id(corpus: Dataset) -> dict[str, str]:
     """Name every recording of a corpus by its content, per utterance id, in the corpus's order.
 
     Raises:
         AudioError: If a recording cannot be read.
     """
     keys = {}
-    for utterance_id, found in zip(corpus["utterance_id"][:], keyed_recordings(corpus), strict=True):
-        if isinstance(found, AudioError):
-            raise found
-        keys[utterance_id] = found.key
+    for utterance_id, key in zip(corpus["utterance_id"][:], audio_keys(corpus), strict=True):
+        if isinstance(key, AudioError):
+            raise key
+        keys[utterance_id] = key
     return keys
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ser_transfer._command import CallableModule, as_flags, command, setting
 from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
 from ser_transfer.cross_validation import HeadChoice, Labels, cross_validate, fit_on_all, majority_floor
-from ser_transfer.embed import EmbedSettings, part_of, recording_keys
+from ser_transfer.embed import EmbedSettings, keys_by_id, part_of
 from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.model import EmotionModel
 from ser_transfer.runs import Role, Run, System
@@ -146,7 +146,7 @@ def _provenance(embeddings: Embeddings, layers: Sequence[str]) -> dict[str, Any]
 
 def _run(settings: TrainSettings) -> int:
     corpus = settings.load_corpus()
-    keys = recording_keys(corpus)
+    keys = keys_by_id(corpus)
     encoder = settings.load_encoder()
     embeddings = _stored(settings, keys, encoder, settings.pooling)
     baseline = None

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,3 +188,16 @@ def test_the_first_encode_is_over_before_the_next_begins_even_behind_a_bad_file(
     fill(load_corpus("folder", tones), encoder, store, skip_bad=True, n_workers=4)
     assert at_once[:2] == [1, 1]
     assert max(at_once) > 1
+
+
+def test_a_dataset_that_holds_the_audio_is_embedded_like_its_files(tones, encoder, tmp_path):
+    from datasets import Audio, Dataset
+
+    files = load_corpus("folder", tones)
+    rows = [{"path": None, "bytes": Path(row["path"]).read_bytes()} for row in files["audio"]]
+    held = files.remove_columns("audio").add_column("audio", rows).cast_column("audio", Audio(decode=False))
+    held.save_to_disk(tmp_path / "held")
+    from_files = embed(files, encoder, store=tmp_path / "one")
+    from_bytes = embed(Dataset.load_from_disk(tmp_path / "held"), encoder, store=tmp_path / "two")
+    assert from_files.utterance_ids == from_bytes.utterance_ids
+    np.testing.assert_array_equal(from_files.layers["energy"], from_bytes.layers["energy"])
