@@ -61,22 +61,26 @@ def main() -> None:
     parser.add_argument(
         "--weights", type=Path, default=SHARED / "weights/yamnet/yamnet.safetensors", help="YAMNet's weights"
     )
+    parser.add_argument("--encoders", nargs="*", default=["mfcc", "handcrafted", "yamnet"], help="to time")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each command")
+    parser.add_argument(
+        "--memory", action=argparse.BooleanOptionalAction, default=True, help="measure it too"
+    )
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         corpus = ["--corpus", "ravdess", "--root", str(arguments.root), "--store", str(folder / "store")]
-        for encoder in (["mfcc"], ["handcrafted"], ["yamnet", "--weights", str(arguments.weights)]):
-            name = encoder[0]
-            flags = [*corpus, "--encoder", *encoder, "--baseline", "none"]
+        for name in arguments.encoders:
+            weights = ["--weights", str(arguments.weights)] if name == "yamnet" else []
+            flags = [*corpus, "--encoder", name, *weights, "--baseline", "none"]
             print(f"first embed, {name}: {timed(['ser_transfer.embed', *flags])[0]:.1f} s", flush=True)
             report(f"second embed, {name}", ["ser_transfer.embed", *flags], arguments.repeats)
             fold = ["--split", "emobox", "--folds", "1", "--out", str(folder / "run")]
             train = ["ser_transfer.train", *flags, *fold]
             report(f"train one fold, {name}", [*train, "--no-plots"], arguments.repeats)
             report(f"train one fold, {name}, with plots", train, arguments.repeats)
-        for n_clips in (FEW, MANY):
+        for n_clips in (FEW, MANY) if arguments.memory else ():
             peak = embed_memory(arguments.root, n_clips, folder)
             print(f"peak memory of embed, wav2vec2-base, {n_clips} clips: {peak:.2f} GiB")
 
