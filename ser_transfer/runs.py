@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -210,6 +211,7 @@ class Run:
         tables = [_table_of(system) for system in self.systems]
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            _clear(folder)
             (folder / "recipe.yaml").write_text(
                 yaml.safe_dump(dict(recipe), sort_keys=False), encoding="utf-8"
             )
@@ -223,6 +225,14 @@ class Run:
             raise RunError(
                 f"cannot write the run to {folder}: {error.strerror}; name another with --out"
             ) from error
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run left: its plots and its model would pass for this one's."""
+    for path in (*folder.glob("*.png"), *folder.glob("*.svg")):
+        path.unlink()
+    if (folder / "model").is_dir():
+        shutil.rmtree(folder / "model")
 
 
 def _table_of(system: System) -> dict[str, Any]:

@@ -210,9 +210,10 @@ def _stored(
 
 
 def default_folder(settings: TrainSettings) -> Path:
-    """Name a run folder after what was asked: corpus, encoder, head and split."""
-    encoder = f"{settings.encoder}{'-untrained' if settings.untrained else ''}"
-    words = (settings.corpus, encoder, settings.head, settings.split)
+    """Name a run folder after what was asked: corpus, encoder, head, split, and what sets the run apart."""
+    words = [settings.corpus, settings.encoder, settings.head, settings.split]
+    words += ["untrained"] * settings.untrained + ["speaker-normalised"] * settings.speaker_normalise
+    words += [f"fold-{settings.folds}"] if settings.folds is not None else []
     return Path("outputs") / "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", str(word)).strip("_") for word in words)
 
 

@@ -19,6 +19,7 @@ from ser_transfer.cross_validation import (
 )
 from ser_transfer.splits import SplitError, make_split
 from ser_transfer.store import Embeddings
+from ser_transfer.train import TrainSettings, default_folder
 
 PATTERN = "(?P<speaker>p[0-9])_"
 
@@ -179,3 +180,33 @@ def test_one_fold_can_be_run_alone_and_the_title_says_so(corpus, embeddings):
 def test_layers_are_all_the_last_or_those_named(corpus, embeddings):
     for asked, names in (("all", ["energy", "crossings"]), ("last", ["crossings"]), ("energy", ["energy"])):
         assert train(corpus, embeddings, split="loso", layers=asked).systems[0].embeddings["layers"] == names
+
+
+def test_nothing_of_an_earlier_run_stays_in_its_folder(arguments, tmp_path):
+    ser_transfer.embed.main(arguments)
+    folder = tmp_path / "run"
+    ser_transfer.train.main([*arguments, "--out", str(folder), "--split", "loso"])
+    assert (folder / "model" / "config.json").exists()
+    ser_transfer.train.main(
+        [*arguments, "--out", str(folder), "--split", "loso", "--folds", "p1", "--no-plots"]
+    )
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "metrics.json",
+        "predictions.parquet",
+        "recipe.yaml",
+    ]
+
+
+def test_runs_that_ask_for_different_things_get_folders_of_their_own():
+    asked = (
+        {},
+        {"untrained": True},
+        {"speaker_normalise": True},
+        {"folds": 1},
+        {"head": "lda"},
+        {"split": "loso"},
+    )
+    folders = {
+        default_folder(TrainSettings(corpus="ravdess", encoder="user/name", **options)) for options in asked
+    }
+    assert len(folders) == len(asked)
