@@ -108,6 +108,16 @@ def test_embeddings_do_not_depend_on_the_batches(batch_seconds, corpus, encoder,
         np.testing.assert_allclose(batched.layers[name], layer, rtol=1e-5)
 
 
+def test_a_batch_holds_no_more_padded_audio_than_asked_for(corpus, encoder, store):
+    sizes = []
+    encode = encoder.encode
+    encoder.encode = lambda waveforms: sizes.append([len(w) for w in waveforms]) or encode(waveforms)
+    fill(corpus, encoder, store, batch_seconds=1.0)
+    assert sum(map(len, sizes)) == 24
+    assert max(len(batch) * max(batch) for batch in sizes) <= 16_000
+    assert max(map(len, sizes)) > 1
+
+
 def test_processes_and_one_process_give_the_same_embeddings(tones, tmp_path):
     from ser_transfer import load_encoder
 

@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 import ser_transfer.embed
 import ser_transfer.train
-from ser_transfer import embed, train
+from ser_transfer import cross_validation, embed, train
 from ser_transfer.cross_validation import (
     HeadChoice,
     Labels,
@@ -17,6 +17,7 @@ from ser_transfer.cross_validation import (
     majority_floor,
     standardised_by_speaker,
 )
+from ser_transfer.heads import choose_settings, make_head
 from ser_transfer.splits import SplitError, make_split
 from ser_transfer.store import Embeddings
 from ser_transfer.train import TrainSettings, default_folder
@@ -62,6 +63,35 @@ def test_a_feature_that_helps_on_test_speakers_only_chooses_nothing(corpus, embe
         for layer in (noise, planted)
     ]
     assert settings[0] == settings[1]
+
+
+def test_no_choice_and_no_fit_ever_reads_a_test_speaker(corpus, embeddings, monkeypatch):
+    """Every row carries its own number as its feature, so whatever is read can be named."""
+    labels, split = Labels.of(corpus), make_split(corpus, "leave-one-speaker-out")
+    numbers = {id_: number for number, id_ in enumerate(embeddings.utterance_ids)}
+    numbered = with_layer(embeddings, np.arange(len(numbers), dtype=np.float32)[:, np.newaxis])
+    chosen_on, fitted_on = [], []
+
+    def choose(name, X_train, y_train, X_validation, y_validation, **options):
+        chosen_on.append((set(X_train.ravel()), set(X_validation.ravel())))
+        return choose_settings(name, X_train, y_train, X_validation, y_validation, **options)
+
+    def make(name, **options):
+        head = make_head(name, **options)
+        fit = head.fit
+        monkeypatch.setattr(head, "fit", lambda X, y: fitted_on.append(set(X.ravel())) or fit(X, y))
+        return head
+
+    monkeypatch.setattr(cross_validation, "choose_settings", choose)
+    monkeypatch.setattr(cross_validation, "make_head", make)
+    cross_validate(numbered, labels, split, HeadChoice())
+    for fold, read, fitted in zip(split.folds, chosen_on, fitted_on, strict=True):
+        in_train, in_validation, in_test = (
+            {numbers[id_] for id_ in ids} for ids in (fold.train_ids, fold.validation_ids, fold.test_ids)
+        )
+        assert read == (in_train, in_validation)
+        assert fitted == in_train | in_validation
+        assert not fitted & in_test
 
 
 def test_the_floor_answers_the_majority_of_the_training_side(corpus):
