@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe & Ito, "Color Universal Design" (2008).
-BLUE, ORANGE, GREY, GREEN, RED = "#0072B2", "#E69F00", "#999999", "#009E73", "#D55E00"
+BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#999999"
 SYSTEM_COLOURS = {"encoder": BLUE, "baseline": ORANGE, "floor": GREY}
 DPI = 150
 

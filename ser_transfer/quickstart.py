@@ -25,7 +25,7 @@ from ser_transfer.train import train
 CORPUS = "synthetic speech (nobody spoke it)"
 
 # wav2vec2-base with a third of its layers and a third of its width: a network of random weights
-# needs no more to show the floor, and takes 10 s instead of 50 on two cores.
+# needs no more to show the floor, and the quickstart has a minute.
 SMALL_WAV2VEC2 = {
     "model_type": "wav2vec2",
     "feat_extract_norm": "group",

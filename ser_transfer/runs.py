@@ -228,10 +228,16 @@ class Run:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier run left: its plots and its model would pass for this one's."""
-    for path in (*folder.glob("*.png"), *folder.glob("*.svg")):
-        path.unlink()
-    if (folder / "model").is_dir():
+    """Remove what an earlier run left: its plots and its model would pass for this one's.
+
+    Only in a folder that holds a run, and only what runs write: `--out` may name any folder.
+    """
+    if not (folder / "metrics.json").is_file():
+        return
+    for name in ("scores", "speakers", "confusion_*"):
+        for path in (*folder.glob(f"{name}.png"), *folder.glob(f"{name}.svg")):
+            path.unlink()
+    if (folder / "model" / "head.skops").is_file():
         shutil.rmtree(folder / "model")
 
 

@@ -11,8 +11,6 @@ from ser_transfer.audio import AudioError, read_audio
 from ser_transfer.embed import BAD_FILES, fill_store, part_of
 from ser_transfer.store import EmbeddingStore
 
-PATTERN = "(?P<speaker>p[0-9])_"
-
 
 @pytest.fixture
 def store(tmp_path):

@@ -227,6 +227,17 @@ def test_nothing_of_an_earlier_run_stays_in_its_folder(arguments, tmp_path):
     ]
 
 
+def test_a_folder_that_holds_other_things_keeps_them(corpus, embeddings, tmp_path):
+    (tmp_path / "model").mkdir()
+    for name in ("holiday.png", "model/mine.txt"):
+        (tmp_path / name).write_text("mine")
+    run = train(corpus, embeddings, split="loso")
+    for _ in range(2):  # the second time it is a run folder
+        run.save(tmp_path, {}, plots=False)
+        assert (tmp_path / "holiday.png").read_text() == "mine"
+        assert (tmp_path / "model" / "mine.txt").read_text() == "mine"
+
+
 def test_runs_that_ask_for_different_things_get_folders_of_their_own():
     asked = (
         {},

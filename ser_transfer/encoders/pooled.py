@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 WINDOW_SECONDS = 600.0  # of decoded audio sorted into batches at a time: 38 MB at 16 kHz
 CHUNK = 16  # recordings that one process takes at a time: about 0.2 s of handcrafted features
 FEW = 2 * CHUNK  # below this, starting processes (about 3 s each) costs more than it gains
-GPU_BATCH_SECONDS = 160.0  # of padded audio in one batch: about 10 GiB in wav2vec2-large, float32
+GPU_BATCH_SECONDS = 160.0  # of padded audio in one batch; a guess, not yet measured on a GPU
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ def _each_alone(
 ) -> Iterator[Pooled]:
     """Encode as many recordings at once as there are cores, each on one core.
 
-    Sharing each matrix product between the cores instead is slower, by a tenth for wav2vec2-base, whose
-    products are large, and by half for YAMNet; and the sums would depend on the number of cores.
+    Sharing each matrix product between the cores instead is slower, most of all where products are small as in
+    YAMNet, and the sums would depend on the number of cores.
     """
     import torch
 
