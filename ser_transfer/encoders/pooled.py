@@ -161,8 +161,8 @@ def _each_alone(
 ) -> Iterator[Pooled]:
     """Encode as many recordings at once as there are cores, each on one core.
 
-    Sharing each matrix product between the cores instead is slower, most of all where products are small as in
-    YAMNet, and the sums would depend on the number of cores.
+    Sharing each matrix product between the cores instead is slower, most of all where products are small,
+    as in YAMNet; and the sums would depend on the number of cores.
     """
     import torch
 
