@@ -16,17 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_transfer.errors import SerTransferError
+from ser_transfer.metrics.intervals import (
+    N_RESAMPLES,
+    Counts,
+    FloatArray,
+    Interval,
+    resample_speakers,
+    t_interval,
+)
 
-FloatArray = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
-Interval = tuple[float, float]
 Labels = Sequence[Any] | npt.NDArray[Any]
-
-N_RESAMPLES = 2000  # the ends of the interval then move by about 1.6 % of its width with the seed
 
 
 class MetricError(SerTransferError):
-    """Labels that cannot be scored."""
+    """Labels or probabilities that cannot be scored."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,8 @@ def score(
     Raises:
         MetricError: If there is nothing to score, lengths differ, or a label is not among `classes`.
     """
-    names = [] if speakers is None else list(speakers)
-    known = len(names) > 0 and None not in names
-    groups = list(map(str, names)) if known else ["all"] * len(truth)
-    by_speaker = confusion_by_speaker(truth, predicted, groups, classes)
+    names = known_speakers(speakers)
+    by_speaker = confusion_by_speaker(truth, predicted, names or ["all"] * len(truth), classes)
     total = by_speaker.sum(axis=0)
     intervals = None
     if len(by_speaker) > 1:
@@ -119,7 +120,7 @@ def score(
         precision=_numbers(np.nan_to_num(_ratio(correct, total.sum(axis=0)))),
         f1=_numbers(_ratio(2 * correct, total.sum(axis=0) + total.sum(axis=1))),
         intervals=intervals,
-        n_speakers=len(by_speaker) if known else None,
+        n_speakers=len(by_speaker) if names else None,
     )
 
 
@@ -134,6 +135,12 @@ def confusion_matrix(truth: Labels, predicted: Labels, classes: Labels) -> Count
     """
     counts: Counts = confusion_by_speaker(truth, predicted, ["all"] * len(truth), classes)[0]
     return counts
+
+
+def known_speakers(speakers: Sequence[str | None] | None) -> list[str]:
+    """Return the speakers' names, or none at all where one is unknown."""
+    names = [] if speakers is None else list(speakers)
+    return [] if None in names else list(map(str, names))
 
 
 def confusion_by_speaker(
@@ -154,7 +161,7 @@ def confusion_by_speaker(
         )
     n_classes = len(classes)
     names, speaker = np.unique(np.asarray(speakers), return_inverse=True)
-    cell = (speaker * n_classes + _codes(truth, classes)) * n_classes + _codes(predicted, classes)
+    cell = (speaker * n_classes + codes_of(truth, classes)) * n_classes + codes_of(predicted, classes)
     counts = np.bincount(cell, minlength=len(names) * n_classes**2)
     return counts.reshape(len(names), n_classes, n_classes).astype(np.int64)
 
@@ -181,57 +188,6 @@ def macro_f1(confusion: Counts) -> FloatArray:
 METRICS: dict[str, Callable[[Counts], FloatArray]] = {"uar": uar, "wa": wa, "macro_f1": macro_f1}
 
 
-def resample_speakers(by_speaker: Counts, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Counts:
-    """Draw speakers with replacement, and add up their confusion matrices.
-
-    A speaker's utterances resemble each other, so utterances are no independent evidence: speakers
-    are. The same seed draws the same speakers, which makes the difference of two systems' resamples a
-    paired one.
-
-    Args:
-        by_speaker: Counts of shape (n_speakers, n_classes, n_classes).
-        n_resamples: How many times all speakers are drawn.
-        seed: Of the draws.
-
-    Returns:
-        Int64 array of shape (n_resamples, n_classes, n_classes).
-    """
-    n_speakers, n_classes, _ = by_speaker.shape
-    draws = np.random.default_rng(seed).multinomial(
-        n_speakers, np.full(n_speakers, 1 / n_speakers), n_resamples
-    )
-    # In float64, for BLAS: exact, as these are counts.
-    sums = draws.astype(float) @ by_speaker.reshape(n_speakers, -1).astype(float)
-    resampled: Counts = sums.reshape(n_resamples, n_classes, n_classes).astype(np.int64)
-    return resampled
-
-
-def t_interval(
-    estimate: float, resampled: FloatArray, n_speakers: int, n_utterances: int, level: float = 0.95
-) -> Interval:
-    """Put an interval around a share, from its bootstrap standard error.
-
-    With few speakers the bootstrap's percentiles are too narrow: with 4, they hold the truth 78 % of the
-    time instead of 95 %. So the standard error is freed of the bootstrap's bias, n / (n - 1), and
-    multiplied by Student's t (Hesterberg 2015, doi:10.1080/00031305.2015.1089789); on the logit scale, where
-    the error is close to symmetric and the interval stays between 0 and 1.
-
-    Args:
-        estimate: The score of all speakers, from 0 to 1.
-        resampled: The score of each resample, of shape (n_resamples,).
-        n_speakers: Speakers that were drawn from, two or more.
-        n_utterances: Utterances that were scored; no share is taken for nearer to 0 or 1 than half of one.
-        level: How often the interval shall hold the truth.
-    """
-    from scipy.special import stdtrit
-
-    quantile = stdtrit(n_speakers - 1, (1 + level) / 2)
-    error = float(np.std(_logit(resampled, n_utterances), ddof=1)) * np.sqrt(n_speakers / (n_speakers - 1))
-    centre = float(_logit(np.array(estimate), n_utterances))
-    low, high = (1 / (1 + np.exp(-(centre + side * quantile * error))) for side in (-1, 1))
-    return min(float(low), estimate), max(float(high), estimate)
-
-
 def majority_class(labels: Sequence[str]) -> str:
     """Return the most frequent label, the first in the alphabet among equals.
 
@@ -243,7 +199,12 @@ def majority_class(labels: Sequence[str]) -> str:
     return min(counts, key=lambda label: (-counts[label], label))
 
 
-def _codes(labels: Labels, classes: Labels) -> npt.NDArray[np.int64]:
+def codes_of(labels: Labels, classes: Labels) -> npt.NDArray[np.int64]:
+    """Return the position of each label among the classes.
+
+    Raises:
+        MetricError: If a label is not among `classes`.
+    """
     position = {label: index for index, label in enumerate(classes)}
     try:
         return np.fromiter((position[label] for label in labels), dtype=np.int64, count=len(labels))
@@ -273,11 +234,3 @@ def _mean_defined(values: FloatArray) -> FloatArray:
 
 def _numbers(values: FloatArray) -> tuple[float | None, ...]:
     return tuple(None if np.isnan(value) else float(value) for value in values)
-
-
-def _logit(share: FloatArray, n_utterances: int) -> FloatArray:
-    """Return ln(p / (1 - p)); 0 and 1, which have none, are moved inside by half an utterance."""
-    nearest = 0.5 / n_utterances
-    inside = np.clip(share, nearest, 1 - nearest)
-    logit: FloatArray = np.log(inside / (1 - inside))
-    return logit
