@@ -199,6 +199,33 @@ def progress_bar(description: str) -> Iterator[Callable[[int, float], None]]:
         yield advance
 
 
+@contextmanager
+def steps_bar(description: str) -> Iterator[Callable[[int, str], None]]:
+    """Show a bar over the steps of a longer work on standard error, with the time left.
+
+    Yields:
+        A function to call after each step, with the number of steps in all and what the step was about.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[step]}"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(description, visible=False, step="")
+
+        def advance(n_steps: int, step: str) -> None:
+            progress.update(task, visible=True, total=n_steps, advance=1, step=step)
+
+        yield advance
+
+
 def as_flags(settings: Any, settings_class: type[Any]) -> str:
     """Write the settings that another command shares, where they are not its defaults, as flags to type."""
     words = []

@@ -19,6 +19,8 @@ import numpy.typing as npt
 from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.encoders.pooled import Recording, encode_pooled
 from ser_transfer.errors import SerTransferError
+from ser_transfer.metrics import with_temperature
+from ser_transfer.store import Embeddings
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -31,6 +33,7 @@ TRUSTED = frozenset(
     {
         "ser_transfer.heads.boosting.BoostedTrees",
         "ser_transfer.heads.kernel.RBFSVM",
+        "ser_transfer.heads.layer_mix.LayerMix",
         "ser_transfer.heads.linear.LinearSVM",
         "ser_transfer.heads.linear.LogisticRegression",
         "ser_transfer.heads.linear.ShrinkageLDA",
@@ -61,6 +64,7 @@ class EmotionModel:
         head: A fitted head; its `classes_` name the columns of the probabilities.
         training: What it was trained on: corpus, utterances, speakers, settings. Those speakers can no
             longer be tested on.
+        temperature: What its probabilities are calibrated with, fitted on validation speakers; 1 leaves them.
     """
 
     encoder: Encoder
@@ -68,6 +72,7 @@ class EmotionModel:
     layers: tuple[str, ...]
     head: Pipeline
     training: Mapping[str, Any]
+    temperature: float = 1.0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -93,10 +98,30 @@ class EmotionModel:
                 raise pooled.error
             by_layer = dict(zip(self.encoder.layer_names, pooled.layers, strict=True))
             features[int(pooled.recording.key)] = np.concatenate([by_layer[name] for name in self.layers])
-        probabilities: npt.NDArray[np.float64] = self.head.predict_proba(
-            np.stack([features[row] for row in range(len(sources))])
-        )
-        return probabilities
+        return self._probabilities(np.stack([features[row] for row in range(len(sources))]))
+
+    def probabilities_of(self, embeddings: Embeddings) -> npt.NDArray[np.float64]:
+        """Tell how probable each emotion is in recordings that were embedded already.
+
+        Args:
+            embeddings: By the model's encoder under its pooling.
+
+        Returns:
+            Float64 array of shape (n_utterances, n_classes), in the order of the embeddings.
+
+        Raises:
+            ModelError: If they are another encoder's, or pooled otherwise.
+        """
+        given = (embeddings.fingerprint, embeddings.pooling)
+        if given != (self.encoder.fingerprint, self.pooling):
+            raise ModelError(
+                f"the model reads {self.encoder.name} ({self.encoder.fingerprint[:12]}) by {self.pooling}, "
+                f"and was given {embeddings.encoder} ({given[0][:12]}) under {given[1]}"
+            )
+        return self._probabilities(embeddings.concatenate(self.layers)[0])
+
+    def _probabilities(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        return with_temperature(self.head.predict_proba(features), self.temperature)
 
     def predict(self, sources: Sequence[Any]) -> list[str]:
         """Name the most probable emotion in each recording; see `predict_proba`."""
@@ -121,6 +146,7 @@ class EmotionModel:
             },
             "pooling": self.pooling,
             "layers": list(self.layers),
+            "temperature": self.temperature,
             "training": dict(self.training),
         }
         folder = Path(folder)
@@ -146,8 +172,8 @@ class EmotionModel:
         import skops.io
 
         folder = Path(folder)
+        config = _config(folder)
         try:
-            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             untrusted = set(skops.io.get_untrusted_types(file=folder / HEAD)) - TRUSTED
         except OSError as error:
             raise ModelError(f"{folder} holds no model: {error.strerror}: {error.filename}") from error
@@ -169,4 +195,22 @@ class EmotionModel:
                 "configuration or our preprocessing changed. Train again, or give the encoder as it was"
             )
         head = skops.io.load(folder / HEAD, trusted=sorted(TRUSTED))
-        return cls(encoder, config["pooling"], tuple(config["layers"]), head, config["training"])
+        layers, temperature = tuple(config["layers"]), config["temperature"]
+        return cls(encoder, config["pooling"], layers, head, config["training"], temperature)
+
+
+def encoder_name(folder: str | Path) -> str:
+    """Say which encoder a saved model reads, such as to find its weights.
+
+    Raises:
+        ModelError: If there is no model.
+    """
+    return str(_config(Path(folder))["encoder"]["name"])
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{folder} holds no model: {error.strerror}: {error.filename}") from error
+    return config

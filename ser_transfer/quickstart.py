@@ -15,10 +15,10 @@ from pathlib import Path
 from ser_transfer._command import CallableModule, command, progress_bar, setting
 from ser_transfer._settings import CACHE, StoreSettings
 from ser_transfer.corpora.synthetic import load_synthetic, synthesise_corpus
-from ser_transfer.embed import fill_store, part_of
 from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.encoders.local import encoders_at_hand
-from ser_transfer.runs import Run
+from ser_transfer.fill import fill_store, part_of
+from ser_transfer.runs import Run, save_run
 from ser_transfer.store import EmbeddingStore
 from ser_transfer.train import train
 
@@ -95,7 +95,7 @@ def quickstart(settings: QuickstartSettings) -> Run:
             )
         )
     run = Run.joined(runs)
-    run.save(Path(settings.out), asdict(settings))
+    save_run(run, Path(settings.out), asdict(settings))
     return run
 
 

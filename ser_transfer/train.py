@@ -7,25 +7,36 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_transfer._command import CallableModule, as_flags, command, setting
+from ser_transfer._command import CallableModule, SettingsError, as_flags, command, setting
 from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
-from ser_transfer.cross_validation import HeadChoice, Labels, cross_validate, fit_on_all, majority_floor
-from ser_transfer.embed import EmbedSettings, keys_by_id, part_of
+from ser_transfer._stored import refused_if_leaky, stored_embeddings, stored_frames
+from ser_transfer.augment import Augmentation, Copies
+from ser_transfer.cross_validation import (
+    HeadChoice,
+    Labels,
+    Search,
+    cross_validate,
+    cross_validate_sequences,
+    fit_on_all,
+    majority_floor,
+    mean_temperature,
+)
+from ser_transfer.embed import EmbedSettings
 from ser_transfer.encoders import Encoder, load_encoder
+from ser_transfer.fill import keys_by_id
+from ser_transfer.heads import SEQUENCE_HEADS
 from ser_transfer.model import EmotionModel
-from ser_transfer.runs import Role, Run, System
-from ser_transfer.splits import make_split
-from ser_transfer.store import Embeddings, EmbeddingStore, StoreError
+from ser_transfer.runs import MAJORITY, Mapped, Run, System, provenance, save_run
+from ser_transfer.splits import Split, make_split
+from ser_transfer.store import Embeddings, Frames
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-MAJORITY = "majority class"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +52,20 @@ class TrainSettings(StoreSettings, EncoderSettings, CorpusSettings):
     folds: str | int | None = setting(None, help="only these folds, by name: 1, or 1,4; default: all")
     head: str = setting(
         "logistic_regression",
-        help="logistic_regression, linear_svm, rbf_svm, knn, lda, mlp, nearest_centroid or gradient_boosting",
+        help="logistic_regression, linear_svm, rbf_svm, knn, lda, mlp, nearest_centroid, gradient_boosting "
+        "or layer_mix; on the frames of one layer: mean_mlp, attentive, lstm or cnn",
     )
     head_settings: dict[str, Any] = setting({}, help="fixed settings of the head: --head-settings.C 10")
     tune: bool = setting(True, help="choose the head's other settings on validation speakers, in each fold")
     balanced: bool = setting(True, help="weigh the emotions alike in training, as UAR does")
-    layers: str = setting("all", help="layers laid side by side: all, last, or names: layer_06,layer_12")
+    layers: str = setting(
+        "all",
+        help="layers laid side by side: all, last, or names: layer_06,layer_12; or choose, on validation "
+        "speakers, among all, each single one and their learned mix",
+    )
+    show_leak: bool = setting(
+        False, help="score the same under a random split too, speakers on both sides, and print the gap"
+    )
     speaker_normalise: bool = setting(
         False,
         help="standardise features within each speaker; uses the test speakers' recordings, and is labelled",
@@ -61,6 +80,34 @@ class TrainSettings(StoreSettings, EncoderSettings, CorpusSettings):
         "encoders and normalised speakers",
     )
 
+    augment: str | None = setting(
+        None, help="train on augmented copies too, in the store by embed's --augment; see there"
+    )
+    n_copies: int = setting(1, help="augmented copies of each training utterance")
+    n_draws: int | None = setting(
+        None, help="heads on sequences: try so many combinations of the settings in each fold; default: none"
+    )
+    allow: str | None = setting(
+        None, help="leaks that shall not stop the run, by name: identical-audio, near-identical-audio"
+    )
+
+    def copies(self) -> Copies | None:
+        """Which augmented copies are trained on."""
+        if self.augment is None:
+            return None
+        return Copies(Augmentation.parse(self.augment), self.n_copies, self.seed)
+
+    @property
+    def head_choice(self) -> HeadChoice:
+        """Which head, and how its settings are found."""
+        return HeadChoice(
+            self.head,
+            self.head_settings,
+            tune=self.tune,
+            class_weight="balanced" if self.balanced else None,
+            random_state=self.seed,
+        )
+
     @property
     def keeps_model(self) -> bool:
         """Whether a model of this run would be of use to anyone."""
@@ -70,7 +117,7 @@ class TrainSettings(StoreSettings, EncoderSettings, CorpusSettings):
 
 def train(
     corpus: Dataset,
-    embeddings: Embeddings,
+    embeddings: Embeddings | Frames,
     *,
     baseline: Embeddings | None = None,
     split: str = "speaker-folds",
@@ -78,6 +125,8 @@ def train(
     folds: Sequence[str] | None = None,
     head: HeadChoice | str = "logistic_regression",
     layers: str | Sequence[str] = "all",
+    n_draws: int | None = None,
+    show_leak: bool = False,
     speaker_normalise: bool = False,
     seed: int = 0,
     title: str | None = None,
@@ -86,13 +135,18 @@ def train(
 
     Args:
         corpus: From `ser_transfer.load_corpus`.
-        embeddings: From `ser_transfer.embed`: the encoder under test.
-        baseline: Embeddings of a handcrafted encoder, given the same head on the same folds; None for none.
+        embeddings: From `ser_transfer.embed`: the encoder under test. Augmented copies among them are trained
+            on only. Or frames, from `ser_transfer.embed.embed_frames`, for a head on sequences.
+        baseline: Embeddings of a handcrafted encoder, given the same head on the same folds (a logistic
+            regression beside a head on sequences); None for none.
         split: A kind of split; see `ser_transfer.splits.make_split`.
         n_folds: Folds, where the kind has a choice.
         folds: Names of the folds to run; None for all.
-        head: A name in `ser_transfer.heads.HEADS`, or a `HeadChoice` with settings.
-        layers: ``"all"``, ``"last"``, or names of layers to lay side by side.
+        head: A name in `ser_transfer.heads.HEADS` or `SEQUENCE_HEADS`, or a `HeadChoice` with settings.
+        layers: ``"all"``, ``"last"``, or names of layers to lay side by side; ``"choose"`` to choose among
+            all, each single one and their learned mix, on validation speakers.
+        n_draws: Of a head on sequences, how many combinations of its settings to try in each fold.
+        show_leak: Score the same on a speaker-dependent split as well, to show what the leak is worth.
         speaker_normalise: Standardise features within each speaker; a setting of its own, stamped on the run.
         seed: Of the split and of the head.
         title: The corpus's name in tables and plots; None for the one it was loaded by.
@@ -105,114 +159,145 @@ def train(
         TrainingError: If a fold cannot be trained on.
     """
     labels = Labels.of(corpus)
-    chosen = head if isinstance(head, HeadChoice) else HeadChoice(head, random_state=seed)
     name = corpus.info.dataset_name
+    chosen = head if isinstance(head, HeadChoice) else HeadChoice(head, random_state=seed)
+    on_baseline = chosen if isinstance(embeddings, Embeddings) else HeadChoice(random_state=seed)
+    search = Search((chosen,), layer_names(embeddings, layers))
+
+    def run(made: Split) -> Run:
+        if isinstance(embeddings, Embeddings):
+            answers = cross_validate(embeddings, labels, made, search, speaker_normalise=speaker_normalise)
+        else:
+            answers = cross_validate_sequences(embeddings, labels, made, chosen, n_draws=n_draws)
+        known = provenance([embeddings])
+        systems = [System.scored(embeddings.encoder, "encoder", answers, labels, known)]
+        if baseline is not None and (baseline.fingerprint != embeddings.fingerprint or reads_frames):
+            found = cross_validate(
+                baseline,
+                labels,
+                made,
+                Search((on_baseline,), layer_names(baseline, "all")),
+                speaker_normalise=speaker_normalise,
+            )
+            row = baseline.encoder + (" (pooled)" if baseline.encoder == embeddings.encoder else "")
+            systems.append(System.scored(row, "baseline", found, labels, provenance([baseline])))
+        systems.append(System.scored(MAJORITY, "floor", majority_floor(labels, made), labels))
+        return Run(title or name or "corpus", made, search, speaker_normalise, tuple(systems))
+
+    reads_frames = isinstance(embeddings, Frames)
     made = make_split(corpus, split, n_folds=n_folds, seed=seed, corpus_name=name)
     if folds is not None:
         made = made.only(folds)
-    competing: list[tuple[Role, Embeddings]] = [("encoder", embeddings)]
-    if baseline is not None and baseline.fingerprint != embeddings.fingerprint:
-        competing.append(("baseline", baseline))
-    systems = []
-    for role, system in competing:
-        names = layer_names(system, layers if role == "encoder" else "all")
-        predictions = cross_validate(
-            system, labels, made, chosen, layers=names, speaker_normalise=speaker_normalise
-        )
-        systems.append(System.scored(system.encoder, role, predictions, **_provenance(system, names)))
-    systems.append(System.scored(MAJORITY, "floor", majority_floor(labels, made)))
-    return Run(title or name or "corpus", made, chosen, speaker_normalise, tuple(systems))
+    if not show_leak:
+        return run(made)
+    leaky = make_split(corpus, "speaker-dependent", n_folds=n_folds, seed=seed, corpus_name=name)
+    return replace(run(made), leak=run(leaky))
 
 
-def layer_names(embeddings: Embeddings, layers: str | Sequence[str]) -> list[str]:
-    """Resolve ``"all"``, ``"last"`` or ``"layer_06,layer_12"`` to names of layers."""
-    known = list(embeddings.layers)
+def layer_names(embeddings: Embeddings | Frames, layers: str | Sequence[str]) -> tuple[str, ...] | None:
+    """Resolve ``"all"``, ``"last"`` or ``"layer_06,layer_12"`` to names; None for ``"choose"``."""
+    if isinstance(embeddings, Frames):
+        return (embeddings.layer,)
+    known = tuple(embeddings.layers)
+    if layers == "choose":
+        return None
     if layers == "all":
         return known
     if layers == "last":
         return known[-1:]
-    return layers.split(",") if isinstance(layers, str) else list(layers)
-
-
-def _provenance(embeddings: Embeddings, layers: Sequence[str]) -> dict[str, Any]:
-    return {
-        "encoder": embeddings.encoder,
-        "fingerprint": embeddings.fingerprint,
-        "pooling": embeddings.pooling,
-        "precision": embeddings.precision,
-        "layers": list(layers),
-    }
+    return tuple(layers.split(",") if isinstance(layers, str) else layers)
 
 
 def _run(settings: TrainSettings) -> int:
     corpus = settings.load_corpus()
     keys = keys_by_id(corpus)
     encoder = settings.load_encoder()
-    embeddings = _stored(settings, keys, encoder, settings.pooling)
+    embed_flags = as_flags(settings, EmbedSettings)
+    common: dict[str, Any] = {"copies": settings.copies(), "embed_flags": embed_flags}
+    given: Embeddings | Frames
+    if settings.head in SEQUENCE_HEADS:
+        given = stored_frames(settings.store, keys, encoder, layer=_one_layer(settings, encoder), **common)
+    else:
+        given = stored_embeddings(settings.store, keys, encoder, pooling=settings.pooling, **common)
     baseline = None
     if settings.baseline != "none":
-        baseline = _stored(settings, keys, load_encoder(settings.baseline), None)
-    head = HeadChoice(
-        settings.head,
-        settings.head_settings,
-        tune=settings.tune,
-        class_weight="balanced" if settings.balanced else None,
-        random_state=settings.seed,
-    )
+        handcrafted = load_encoder(settings.baseline)
+        baseline = stored_embeddings(
+            settings.store, keys, handcrafted, pooling=None, copies=None, embed_flags=embed_flags
+        )
+    options: dict[str, Any] = {"n_folds": settings.n_folds, "seed": settings.seed}
+    folds = None if settings.folds is None else str(settings.folds).split(",")
+    made = make_split(corpus, settings.split, corpus_name=corpus.info.dataset_name, **options)
+    made = made if folds is None else made.only(folds)
+    audit = refused_if_leaky(corpus, made, keys, baseline, settings.allow)
     run = train(
         corpus,
-        embeddings,
+        given,
         baseline=baseline,
         split=settings.split,
-        n_folds=settings.n_folds,
-        folds=None if settings.folds is None else str(settings.folds).split(","),
-        head=head,
+        folds=folds,
+        head=settings.head_choice,
         layers=settings.layers,
+        n_draws=settings.n_draws,
+        show_leak=settings.show_leak,
         speaker_normalise=settings.speaker_normalise,
-        seed=settings.seed,
         title=settings.title,
+        **options,
     )
+    run = replace(run, audit=str(audit))
     folder = Path(settings.out) if settings.out else default_folder(settings)
-    run.save(folder, asdict(settings), plots=settings.plots)
-    if settings.keeps_model:
-        model_of(run, corpus, embeddings, encoder).save(folder / "model")
+    mapped = None
+    if isinstance(given, Embeddings):
+        mapped = Mapped(given, layer_names(given, settings.layers) or tuple(given.layers), Labels.of(corpus))
+    save_run(run, folder, asdict(settings), plots=settings.plots, mapped=mapped)
+    if settings.keeps_model and isinstance(given, Embeddings):
+        model_of(run, corpus, given, encoder).save(folder / "model")
     print(f"{run}\n\nwritten to {folder}")
     return 0
 
 
+def _one_layer(settings: TrainSettings, encoder: Encoder) -> str:
+    """Name the layer whose frames a head on sequences reads."""
+    known = encoder.layer_names
+    if settings.layers == "last" or (settings.layers == "all" and len(known) == 1):
+        return known[-1]
+    if settings.layers not in known:
+        raise SettingsError(
+            f"{settings.head} reads the frames of one layer, and --layers is {settings.layers}: name one of "
+            f"{', '.join(known)}"
+        )
+    return settings.layers
+
+
 def model_of(run: Run, corpus: Dataset, embeddings: Embeddings, encoder: Encoder) -> EmotionModel:
-    """Fit the model to keep, on every utterance: the head of the run, with the settings most folds chose."""
+    """Fit the model to keep, on every utterance: what most folds chose."""
     scored = run.systems[0]
-    layers = tuple(scored.embeddings["layers"])
-    head = fit_on_all(embeddings, Labels.of(corpus), run.head, scored.predictions, layers)
+    head, columns = fit_on_all(embeddings, Labels.of(corpus), run.search, scored.predictions)
     training = {
         "corpus": run.corpus,
-        "n_utterances": len(embeddings.utterance_ids),
+        "corpus_name": corpus.info.dataset_name,
+        "n_utterances": len(embeddings.utterance_ids) - len(embeddings.originals),
         "speakers": sorted({speaker for speaker in corpus["speaker"] if speaker is not None}),
         "split": run.split.description,
         "speaker_independent": run.split.speaker_independent,
         "uar": scored.scores.uar,
-        "head": run.head.name,
+        "head": run.search.heads[0].name,
     }
-    return EmotionModel(encoder, embeddings.pooling, layers, head, training)
-
-
-def _stored(
-    settings: TrainSettings, keys: Mapping[str, str], encoder: Encoder, pooling: str | None
-) -> Embeddings:
-    """Read an encoder's embeddings; what is missing is answered with the command that computes it."""
-    try:
-        store = EmbeddingStore(settings.store)
-        return store.embeddings(part_of(encoder, pooling), list(keys), list(keys.values()))
-    except StoreError as error:
-        flags = as_flags(settings, EmbedSettings)
-        raise StoreError(f"{error}\nFirst run: python -m ser_transfer.embed {flags}") from error
+    return EmotionModel(
+        encoder,
+        "mean" if columns.means_only else embeddings.pooling,
+        columns.layers[0],
+        head,
+        training,
+        mean_temperature(scored.predictions),
+    )
 
 
 def default_folder(settings: TrainSettings) -> Path:
     """Name a run folder after what was asked: corpus, encoder, head, split, and what sets the run apart."""
     words = [settings.corpus, settings.encoder, settings.head, settings.split]
     words += ["untrained"] * settings.untrained + ["speaker-normalised"] * settings.speaker_normalise
+    words += ["augmented"] * (settings.augment is not None)
     words += [f"fold-{settings.folds}"] if settings.folds is not None else []
     return Path("outputs") / "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", str(word)).strip("_") for word in words)
 

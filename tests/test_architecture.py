@@ -18,17 +18,18 @@ PACKAGE = Path(ser_transfer.__file__).parent
 ROWS = (
     {"errors"},
     {"labels", "audio", "pooling", "metrics", "tables"},
-    {"corpora", "encoders", "store", "splits", "heads", "plots"},
-    {"cross_validation"},
+    {"corpora", "encoders", "store", "splits", "heads", "augment", "plots", "pages"},
+    {"cross_validation", "fill"},
     {"runs", "model"},
+    {"contest"},
     {"_command"},
-    {"_settings"},
-    {"embed"},
-    {"train"},
+    {"_settings", "_stored"},
+    {"embed", "audit"},
+    {"train", "compare", "evaluate"},
     {"quickstart"},
     {"__init__", "__main__"},
 )
-VERBS = ("embed", "train", "quickstart")
+VERBS = ("embed", "audit", "train", "compare", "evaluate", "quickstart")
 HEAVY = ("torch", "transformers", "librosa", "sklearn", "datasets", "matplotlib")
 
 

@@ -8,8 +8,11 @@ import soundfile
 import ser_transfer.embed
 from ser_transfer import embed, load_corpus
 from ser_transfer.audio import AudioError, read_audio
-from ser_transfer.embed import BAD_FILES, fill_store, part_of
-from ser_transfer.store import EmbeddingStore
+from ser_transfer.augment import Augmentation, AugmentationError, Copies
+from ser_transfer.embed import BAD_FILES, embed_augmented, embed_frames
+from ser_transfer.encoders import EncoderError, HiddenStates
+from ser_transfer.fill import fill_store, frames_part_of, part_of
+from ser_transfer.store import Embeddings, EmbeddingStore, Frames, StoreError
 
 
 @pytest.fixture
@@ -129,9 +132,180 @@ def test_processes_and_one_process_give_the_same_embeddings(tones, tmp_path):
         np.testing.assert_allclose(two.layers[name], layer, rtol=1e-4, atol=1e-4)
 
 
+# ── frames ────────────────────────────────────────────────────────────────────────────────────
+
+
+def energies(source) -> np.ndarray:
+    waveform = read_audio(source)
+    return np.square(waveform[: len(waveform) // 160 * 160].reshape(-1, 160)).mean(1, keepdims=True)
+
+
+@pytest.mark.parametrize("batch_seconds", [None, 100.0])
+def test_frames_are_the_valid_hidden_states_of_each_recording(batch_seconds, corpus, encoder, store):
+    frames = embed_frames(corpus, encoder, "energy", store=store, batch_seconds=batch_seconds)
+    assert frames.utterance_ids == tuple(corpus["utterance_id"])
+    assert (frames.layer, frames.frame_rate, frames.encoder) == ("energy", 100.0, "zero_crossings")
+    for row, sequence in enumerate(frames.sequences):  # padded in batches of clips of 19 to 37 frames
+        np.testing.assert_allclose(sequence, energies(corpus[row]["audio"]), rtol=1e-3, atol=1e-7)
+
+
+def test_frames_of_several_layers_and_embeddings_take_one_pass(corpus, encoder, store):
+    layers = [frames_part_of(encoder, name) for name in encoder.layer_names]
+    fill(corpus, encoder, store, frames=layers)
+    assert encoder.n_encoded == 24
+    embed(corpus, encoder, store=store)
+    for name, dim in zip(encoder.layer_names, encoder.dims, strict=True):
+        assert embed_frames(corpus, encoder, name, store=store).sequences[5].shape[1] == dim
+    assert encoder.n_encoded == 24
+
+
+def test_each_part_is_given_only_what_it_lacks(corpus, encoder, store):
+    half = corpus.select(range(12))
+    embed(half, encoder, store=store)
+    embed_frames(corpus.select(range(6, 18)), encoder, "energy", store=store)
+    assert encoder.n_encoded == 24
+    fill(corpus, encoder, store, frames=[frames_part_of(encoder, "energy")])
+    assert encoder.n_encoded == 24 + 18  # all but the 6 that have both
+    rows = [shard for stored in store.parts() for shard in stored.folder.glob("*.arrow")]
+    from ser_transfer.store.shards import read_keys
+
+    assert sum(len(read_keys(path, verify=True)) for path in rows) == 48
+
+
+def test_frames_of_a_real_encoder_are_those_of_its_library(corpus, tmp_path):
+    import librosa
+
+    from ser_transfer import load_encoder
+
+    frames = embed_frames(corpus, load_encoder("mfcc"), "mfcc", store=tmp_path / "store", n_workers=1)
+    waveform = read_audio(corpus[7]["audio"])
+    expected = librosa.feature.mfcc(y=waveform, sr=16_000, n_mfcc=40).T
+    np.testing.assert_allclose(frames.sequences[7], expected, rtol=1e-3, atol=0.05)
+    assert frames.frame_rate == 16_000 / 512
+
+
+def test_frames_beyond_float16_stop_the_run_by_name_and_the_embeddings_stay(corpus, encoder, store):
+    encode = encoder.encode
+
+    def loud(waveforms):
+        states = encode(waveforms)
+        return HiddenStates(tuple(layer * 1e9 for layer in states.layers), states.frame_masks)
+
+    encoder.encode = loud
+    with pytest.raises(StoreError, match=r"frames of energy.* reach [0-9.e+]+ for [0-9a-f]{32}.*float16"):
+        fill(corpus, encoder, store, frames=[frames_part_of(encoder, "energy")])
+    assert store.keys(frames_part_of(encoder, "energy")) == []
+    assert len(store.keys(part_of(encoder))) > 0
+    assert len(embed(corpus, encoder, store=store).utterance_ids) == 24
+
+
+def test_an_unknown_layer_is_refused_with_the_known_ones(corpus, encoder, store):
+    with pytest.raises(EncoderError, match=r"no layer 'layer_3' .* energy, crossings, or all of them"):
+        embed_frames(corpus, encoder, "layer_3", store=store)
+
+
+def test_frames_leave_a_bad_file_out_like_embeddings(tones, encoder, store):
+    break_file(tones)
+    corpus = load_corpus("folder", tones)
+    with pytest.raises(AudioError, match="p2_1"):
+        embed_frames(corpus, encoder, "energy", store=store)
+    with pytest.warns(UserWarning, match="1 recordings cannot be used"):
+        frames = embed_frames(corpus, encoder, "energy", store=store, skip_bad=True)
+    assert len(frames.sequences) == 23
+
+
+# ── augmented copies ──────────────────────────────────────────────────────────────────────────
+
+GAIN = "gain:-20..-1"
+
+
+def test_copies_are_embedded_as_they_sound_and_tell_their_originals(corpus, encoder, store):
+    plain = embed(corpus, encoder, store=store)
+    copies = embed_augmented(corpus, encoder, "gain:-20", 2, store=store)
+    ids = corpus["utterance_id"][:]
+    assert copies.utterance_ids == tuple(f"{id_}#{number}" for id_ in ids for number in (1, 2))
+    assert copies.originals == {f"{id_}#{number}": id_ for id_ in ids for number in (1, 2)}
+    for number in (1, 2):  # -20 dB: a hundredth of the energy, and as many zero crossings
+        of_each = copies.select([f"{id_}#{number}" for id_ in ids]).layers
+        np.testing.assert_allclose(of_each["energy"], plain.layers["energy"] / 100, rtol=1e-4)
+        np.testing.assert_allclose(of_each["crossings"][:, 0], plain.layers["crossings"][:, 0], rtol=1e-4)
+
+
+def test_copies_are_drawn_apart_and_encoded_once(corpus, encoder, store):
+    first = embed_augmented(corpus, encoder, GAIN, 2, store=store)
+    assert encoder.n_encoded == 48
+    assert len(np.unique(first.layers["energy"][:, 0])) == 48
+    again = embed_augmented(corpus, encoder, Augmentation.parse(GAIN), 3, store=store)
+    assert encoder.n_encoded == 48 + 24  # the third copy of each
+    np.testing.assert_array_equal(again.select(first.utterance_ids).layers["energy"], first.layers["energy"])
+    embed_augmented(corpus, encoder, GAIN, 2, seed=1, store=store)
+    assert encoder.n_encoded == 72 + 48
+    assert len(embed(corpus, encoder, store=store).utterance_ids) == 24
+    assert encoder.n_encoded == 120 + 24  # a copy is never taken for its recording
+
+
+def test_a_copy_does_not_depend_on_path_order_or_batch(tones, encoder, tmp_path):
+    corpus = load_corpus("folder", tones)
+    one = embed_augmented(corpus, encoder, GAIN, 2, store=tmp_path / "one")
+    tones.rename(tmp_path / "moved")
+    moved = load_corpus("folder", tmp_path / "moved")
+    backwards = moved.select(range(23, -1, -1))
+    other = embed_augmented(backwards, encoder, GAIN, 2, store=tmp_path / "other", batch_seconds=1.0)
+    for name, layer in other.select(one.utterance_ids).layers.items():
+        np.testing.assert_allclose(layer, one.layers[name], rtol=1e-5)
+
+
+def test_processes_make_the_same_copies(corpus, tmp_path):
+    from ser_transfer import load_encoder
+
+    spec = "noise:0..20,gain:-9..-3"
+    one = embed_augmented(corpus, load_encoder("mfcc"), spec, 2, store=tmp_path / "one", n_workers=1)
+    two = embed_augmented(corpus, load_encoder("mfcc"), spec, 2, store=tmp_path / "two", n_workers=2)
+    np.testing.assert_allclose(two.layers["mfcc"], one.layers["mfcc"], rtol=1e-4, atol=1e-3)
+
+
+def test_frames_of_copies_tell_their_originals(corpus, encoder, store):
+    copies = Copies(Augmentation.parse("crop:0.1"), 2)
+    frames = embed_frames(corpus, encoder, "energy", copies=copies, store=store)
+    assert {len(sequence) for sequence in frames.sequences} == {10}
+    assert len(frames.originals) == 48
+    both = Frames.joined([embed_frames(corpus, encoder, "energy", store=store), frames])
+    assert len(both.sequences) == 72
+
+
+def test_embeddings_and_their_copies_join_to_one_table(corpus, encoder, store):
+    plain = embed(corpus, encoder, store=store)
+    both = Embeddings.joined([plain, embed_augmented(corpus, encoder, GAIN, 1, store=store)])
+    assert len(both.utterance_ids) == 48
+    assert set(both.originals.values()) == set(plain.utterance_ids)
+
+
+def test_a_copy_too_short_for_the_encoder_is_a_bad_recording(corpus, encoder, store):
+    encoder.min_seconds = 0.15
+    with pytest.raises(
+        AudioError, match=r"wav: too_short: its augmented copy lasts 0\.100 s, and .* crop to more"
+    ):
+        embed_augmented(corpus, encoder, "crop:0.1", store=store)
+    with pytest.warns(UserWarning, match="24 recordings cannot be used"):
+        copies = embed_augmented(corpus, encoder, "crop:0.1", store=store, skip_bad=True)
+    assert copies.utterance_ids == ()
+    assert copies.originals == {}
+
+
+def test_no_copies_are_refused(corpus, encoder, store):
+    with pytest.raises(AugmentationError, match="0 augmented copies are none"):
+        embed_augmented(corpus, encoder, GAIN, 0, store=store)
+
+
+# ── the command ───────────────────────────────────────────────────────────────────────────────
+
+
 def run_command(tones, store, *arguments):
-    base = ["--corpus", "folder", "--root", str(tones), "--encoder", "mfcc", "--store", str(store.root)]
-    return ser_transfer.embed.main([*base, *arguments])
+    return ser_transfer.embed.main([*flags_of(tones, store), *arguments])
+
+
+def flags_of(tones, store):
+    return ["--corpus", "folder", "--root", str(tones), "--encoder", "mfcc", "--store", str(store.root)]
 
 
 def test_the_command_fills_the_store_and_says_what_it_did(tones, store, capsys):
@@ -156,6 +330,63 @@ def test_the_store_is_listed_and_cleared(tones, store, capsys):
     assert "mfcc" in capsys.readouterr().out
     assert ser_transfer.embed.main(["--clear", "mfcc", "--store", str(store.root)]) == 0
     assert store.parts() == []
+
+
+def test_the_command_keeps_frames_and_copies_and_lists_them(tones, store, capsys):
+    flags = ["--frames", "all", "--augment", "gain:-6..-1", "--n-copies", "2"]
+    assert run_command(tones, store, *flags) == 0
+    said = capsys.readouterr().out
+    assert "mfcc: 24 recordings" in said
+    assert "mfcc: 48 augmented copies" in said
+    assert run_command(tones, store, *flags) == 0
+    said = capsys.readouterr().out
+    assert "mfcc: all 24 utterances were in" in said
+    assert "mfcc: all 48 augmented copies were in" in said
+    rows = {stored.part.pooling: stored.n_rows for stored in store.parts()}
+    assert rows == {"frames": 72, "mean_std": 72}
+    assert ser_transfer.embed.main(["--list", "--store", str(store.root)]) == 0
+    listed = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [(line[2], line[4], line[5]) for line in listed] == [
+        ("frames", "mfcc", "72"),
+        ("mean_std", "1", "72"),
+    ]
+    assert (
+        ser_transfer.embed.main(["--clear", "mfcc", "--pooling", "frames", "--store", str(store.root)]) == 0
+    )
+    assert [stored.part.pooling for stored in store.parts()] == ["mean_std"]
+
+
+def test_copies_of_a_bad_file_are_not_tried_and_the_others_are_made(tones, store, capsys):
+    break_file(tones)
+    assert run_command(tones, store, "--skip-bad", "--augment", "gain:-6", "--n-copies", "2") == 1
+    assert "mfcc: 46 augmented copies" in capsys.readouterr().out
+    lines = (store.root / BAD_FILES).read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines[1:]] == ["fear/p2_1"]
+
+
+def test_a_recipe_says_the_same_as_flags(tones, store, tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("augment: gain:-6..-1,shift:0..1\nn_copies: 1\nframes: mfcc\n")
+    assert ser_transfer.embed.main([str(recipe), *flags_of(tones, store)]) == 0
+    assert run_command(tones, store, "--augment", "gain:-6..-1,shift:0..1", "--frames", "mfcc") == 0
+    assert "mfcc: all 24 augmented copies were in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--augment", "echo:3"], "known are noise"),
+        (["--n-copies", "2"], "--n-copies 2 of what"),
+        (["--augment", "gain:1", "--n-copies", "0"], "0 augmented copies are none"),
+        (["--frames", "layer_12"], "no layer 'layer_12'"),
+        (["--pooling", "frames"], "no pooling named 'frames'"),
+        (["--baseline", "nonsense"], "no encoder named 'nonsense'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_is_encoded(flags, said, tones, store, capsys):
+    assert run_command(tones, store, *flags) == 1
+    assert said in capsys.readouterr().err
+    assert not store.root.exists()
 
 
 def test_a_second_run_imports_nothing_heavy(tones, store):

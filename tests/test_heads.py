@@ -12,7 +12,7 @@ from sklearn.metrics import recall_score
 from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.class_weight import compute_sample_weight
 
-from ser_transfer.heads import GRIDS, HEADS, HeadError, choose_settings, make_head
+from ser_transfer.heads import GRIDS, HEADS, HeadError, Tuner, choose_settings, make_head
 from ser_transfer.heads.row_space import row_space
 from ser_transfer.heads.scaling import BlockScaler
 
@@ -127,7 +127,7 @@ class TestEveryHead:
         import skops.io
 
         X, y = data()
-        head = head_of(name, block_sizes=(10, 20)).fit(X, y)
+        head = head_of(name, block_sizes=(15, 15)).fit(X, y)
         stored = skops.io.dumps(head)
         types = skops.io.get_untrusted_types(data=stored)
         assert all(name.startswith(("ser_transfer.heads.", "sklearn.")) for name in types)
@@ -258,22 +258,78 @@ class TestChooseSettings:
     def test_the_choice_has_the_best_uar_on_validation_rows(self, name):
         X, y = data(separation=0.25)
         new_X, new_y = data(separation=0.25, seed=1)
-        chosen = choose_settings(name, X, y, new_X, new_y, block_sizes=(10, 20))
+        blocks = (15, 15) if name == "layer_mix" else (10, 20)  # which adds layers of one width up
+        best = choose_settings(name, X, y, new_X, new_y, block_sizes=blocks)
         values = next(iter(GRIDS[name].values())) if len(GRIDS[name]) == 1 else None
         recalls = {}
         for value in values or ():
-            fitted = make_head(name, block_sizes=(10, 20), **{next(iter(GRIDS[name])): value}).fit(X, y)
+            fitted = make_head(name, block_sizes=blocks, **{next(iter(GRIDS[name])): value}).fit(X, y)
             recalls[value] = recall_score(new_y, fitted.predict(new_X), average="macro")
-        assert set(chosen) == set(GRIDS[name])
+        assert set(best.settings) == set(GRIDS[name])
+        assert best.uar == pytest.approx(recall_score(new_y, best.head.predict(new_X), average="macro"))
         if values:
-            best = next(value for value in values if recalls[value] == max(recalls.values()))
-            assert chosen == {next(iter(GRIDS[name])): best}
+            first = next(value for value in values if recalls[value] == max(recalls.values()))
+            assert best.settings == {next(iter(GRIDS[name])): first}
+
+    def test_heads_that_share_rows_are_chosen_as_if_each_were_alone(self):
+        X, y = data(separation=0.25)
+        new_X, new_y = data(separation=0.25, seed=1)
+        tuner = Tuner(X, y, new_X, new_y, block_sizes=(10, 20))
+        for name in ("logistic_regression", "lda", "rbf_svm", "knn", "linear_svm"):
+            alone = choose_settings(name, X, y, new_X, new_y, block_sizes=(10, 20))
+            shared = tuner.choose(name)
+            assert shared.settings == alone.settings
+            np.testing.assert_array_equal(shared.head.predict_proba(new_X), alone.head.predict_proba(new_X))
 
     def test_of_equal_settings_the_first_wins(self):
         X, y = data(separation=5.0)
-        assert choose_settings("logistic_regression", X, y, X, y, grid={"C": (3.0, 1.0, 10.0)}) == {"C": 3.0}
+        assert choose_settings("logistic_regression", X, y, X, y, grid={"C": (3.0, 1.0, 10.0)}).settings == {
+            "C": 3.0
+        }
 
     def test_no_validation_rows_is_refused(self):
         X, y = data()
         with pytest.raises(HeadError, match="keep the defaults"):
             choose_settings("knn", X, y, X[:0], y[:0])
+
+
+class TestLayerMix:
+    def test_the_layer_that_tells_classes_apart_gets_the_weight(self):
+        X, y = data(200, 10, separation=1.0)
+        noise = np.random.default_rng(0).normal(size=(200, 20))
+        head = make_head("layer_mix", block_sizes=(10, 10, 10)).fit(np.hstack([noise, X]), y)
+        weights = head["classifier"].layer_weights_
+        assert weights.sum() == pytest.approx(1.0)
+        assert weights[2] > 0.8
+
+    def test_with_one_layer_it_is_the_logistic_regression(self):
+        X, y = data(150, 12, separation=0.3)
+        mixed = make_head("layer_mix", C=1.0, tol=1e-8).fit(X, y)
+        plain = make_head("logistic_regression", C=1.0, tol=1e-8).fit(X, y)
+        np.testing.assert_allclose(mixed.predict_proba(X), plain.predict_proba(X), atol=2e-3)
+
+    def test_its_slope_is_that_of_its_loss(self):
+        """Nudging what was found in any direction finds nothing better."""
+        X, y = data(100, 12, separation=0.3)
+        found = make_head("layer_mix", C=1.0, tol=1e-9, max_iter=5000, block_sizes=(4, 4, 4)).fit(X, y)
+        classifier, scaled = found["classifier"], found["scaler"].transform(X)
+        targets = np.searchsorted(classifier.classes_, y)
+        layers = scaled.reshape(len(X), 3, 4) * np.sqrt(3)
+
+        def loss(mix, coefficients, intercept):
+            mixed = np.tensordot(mix / mix.sum(), layers, axes=(0, 1))
+            scores = mixed @ coefficients.T + intercept
+            scores -= scores.max(axis=1, keepdims=True)
+            log_likelihood = scores[np.arange(len(X)), targets] - np.log(np.exp(scores).sum(axis=1))
+            weights = compute_sample_weight("balanced", y)
+            return -weights @ log_likelihood + 0.5 * np.square(coefficients).sum()
+
+        best = (classifier.layer_weights_, classifier.coef_, classifier.intercept_)
+        rng = np.random.default_rng(0)
+        for _ in range(50):
+            nudged = [values * np.exp(1e-2 * rng.normal(size=values.shape)) for values in best]
+            assert loss(*nudged) >= loss(*best) - 1e-5
+
+    def test_layers_of_unlike_widths_are_refused(self):
+        with pytest.raises(HeadError, match="of one width"):
+            make_head("layer_mix", block_sizes=(10, 20))

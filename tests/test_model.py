@@ -79,7 +79,7 @@ def test_every_head_is_built_of_trusted_types_only(name, tmp_path):
 
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(30, 6)).astype(np.float32), np.array(["anger", "fear", "calm"] * 10)
-    head = make_head(name, block_sizes=[2, 4]).fit(X, y)
+    head = make_head(name, block_sizes=[3, 3]).fit(X, y)
     skops.io.dump(head, tmp_path / "head.skops")
     assert set(skops.io.get_untrusted_types(file=tmp_path / "head.skops")) <= TRUSTED
     again = skops.io.load(tmp_path / "head.skops", trusted=sorted(TRUSTED))

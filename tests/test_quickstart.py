@@ -32,7 +32,9 @@ def test_the_quickstart_goes_from_nothing_to_a_table_plots_and_what_to_do_next(o
     assert set(pd.read_parquet(folder / "predictions.parquet")["speaker"]) == {
         f"synthetic-v0{number}" for number in (1, 2, 3)
     }
-    assert {"scores.png", "speakers.png", "confusion_handcrafted.png"} <= {p.name for p in folder.iterdir()}
+    assert {"leaderboard.png", "speakers.png", "confusion_handcrafted.png", "report.html"} <= {
+        p.name for p in folder.iterdir()
+    }
     assert "synthetic" in metrics["corpus"]
     assert "say nothing about real speech" in printed
     assert "python -m ser_transfer.embed --corpus ravdess" in printed

@@ -9,11 +9,21 @@ import pytest
 
 from ser_transfer import quickstart
 from ser_transfer._command import parse_settings
+from ser_transfer.audit import AuditSettings
+from ser_transfer.compare import CompareSettings
 from ser_transfer.embed import EmbedSettings
+from ser_transfer.evaluate import EvaluateSettings
 from ser_transfer.train import TrainSettings
 
 ROOT = Path(__file__).parents[1]
-SETTINGS = {"embed": EmbedSettings, "train": TrainSettings, "quickstart": quickstart.QuickstartSettings}
+SETTINGS = {
+    "audit": AuditSettings,
+    "compare": CompareSettings,
+    "embed": EmbedSettings,
+    "evaluate": EvaluateSettings,
+    "quickstart": quickstart.QuickstartSettings,
+    "train": TrainSettings,
+}
 DOCUMENTS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.glob("*.md")}
 DOCUMENTS |= {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.glob("[rb]*/**/*.md")}
 DOCUMENTS["what the quickstart prints"] = quickstart.NEXT

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ser_transfer.store import Embeddings, EmbeddingStore, Part, StoreError, files, shards
+from ser_transfer.store import Embeddings, EmbeddingStore, Frames, Part, StoreError, files, shards
 
 PART = Part("lab/tiny-encoder", "ab" * 32, "mean", "float32", ("layer_0", "layer_1"), (3, 5))
 
@@ -620,6 +620,224 @@ def test_ids_and_rows_must_agree(store):
         store.embeddings(PART, ["a"], [key(0), key(1)])
     with pytest.raises(StoreError, match="'a' is there twice"):
         store.embeddings(PART, ["a", "a"], [key(0), key(1)])
+
+
+def test_joined_lays_tables_beneath_one_another_and_keeps_what_is_a_copy_of_what(embeddings):
+    copies = replace(
+        embeddings.select(["a", "b"]), utterance_ids=("a#1", "b#1"), originals={"a#1": "a", "b#1": "b"}
+    )
+    both = Embeddings.joined([embeddings, copies])
+    assert both.utterance_ids == ("a", "b", "c", "twin of b", "a#1", "b#1")
+    assert both.originals == {"a#1": "a", "b#1": "b"}
+    np.testing.assert_array_equal(both.layers["layer_1"][5], both.layers["layer_1"][1])
+    assert both.select(["c", "b#1"]).originals == {"b#1": "b"}
+    with pytest.raises(StoreError, match="'a' is there twice"):
+        Embeddings.joined([embeddings, embeddings])
+
+
+@pytest.mark.parametrize(
+    "change", [{"fingerprint": "cd" * 32}, {"pooling": "mean_std"}, {"precision": "bf16"}]
+)
+def test_what_was_made_differently_is_not_joined(embeddings, change):
+    other = replace(embeddings, utterance_ids=tuple("wxyz"), **change)
+    with pytest.raises(StoreError, match=f"tables of {next(iter(change))} .* cannot be joined"):
+        Embeddings.joined([embeddings, other])
+    fewer = replace(embeddings, utterance_ids=tuple("wxyz"), layers={"layer_0": embeddings.layers["layer_0"]})
+    with pytest.raises(StoreError, match=r"tables of layers .* cannot be joined"):
+        Embeddings.joined([embeddings, fewer])
+    with pytest.raises(StoreError, match="nothing to join"):
+        Embeddings.joined([])
+
+
+# ── frames ────────────────────────────────────────────────────────────────────────────────────
+
+FRAMES = replace(PART, pooling="frames", layer_names=("layer_1",), dims=(5,), frame_rate=50.0)
+
+
+def sequence(i: int) -> np.ndarray:
+    """1 to 40 frames, each told apart."""
+    generator = np.random.default_rng(i)
+    return generator.standard_normal((1 + (7 * i) % 40, 5)).astype(np.float16)
+
+
+def fill_frames(store: EmbeddingStore, rows, part: Part = FRAMES, **limits) -> None:
+    write(store, ((key(i), [sequence(i)]) for i in rows), part, **limits)
+
+
+def test_frames_come_back_bit_for_bit_each_with_its_own_length_across_shards(store):
+    fill_frames(store, range(50), max_rows=7)
+    assert len(shard_files(store)) == 8
+    order = [*np.random.default_rng(0).permutation(50).tolist(), 49, 3]
+    for reader in (store, EmbeddingStore(store.root), EmbeddingStore(store.root, verify=False)):
+        frames = reader.frames(FRAMES, [f"{n}" for n in range(52)], [key(i) for i in order])
+        assert frames.utterance_ids == tuple(f"{n}" for n in range(52))
+        for got, i in zip(frames.sequences, order, strict=True):
+            assert got.dtype == np.float16
+            np.testing.assert_array_equal(got, sequence(i))
+    assert (frames.layer, frames.frame_rate, frames.encoder) == ("layer_1", 50.0, "lab/tiny-encoder")
+    assert (frames.fingerprint, frames.precision) == (PART.fingerprint, "float32")
+
+
+def test_frames_are_mapped_and_not_read(store):
+    wide = replace(FRAMES, dims=(1 << 16,))
+    write(store, ((key(i), [np.full((4, 1 << 16), i)]) for i in range(32)), wide)  # 16 MiB
+    store.missing(wide, [])
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
+    frames = store.frames(wide, [str(i) for i in range(32)], [key(i) for i in range(32)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert pa.total_allocated_bytes() - before < 1 << 16
+    assert peak < 1 << 18
+    assert not frames.sequences[0].flags.writeable
+    assert [int(each[3, -1]) for each in frames.sequences] == list(range(32))
+    del store
+    np.testing.assert_array_equal(frames.sequences[31][0], np.full(1 << 16, 31))
+
+
+def test_frames_and_embeddings_of_one_encoder_are_kept_apart(store):
+    fill(store, range(3))
+    other_layer = replace(FRAMES, layer_names=("layer_0",), dims=(3,))
+    assert store.missing(FRAMES, [key(0)]) == [key(0)]
+    fill_frames(store, range(2))
+    assert store.missing(other_layer, [key(0)]) == [key(0)]
+    assert_rows(store, range(3))
+    shown = [(stored.part.pooling, stored.part.layer_names, stored.n_rows) for stored in store.parts()]
+    assert shown == [("frames", ("layer_1",), 2), ("mean", ("layer_0", "layer_1"), 3)]
+    assert store.parts()[0].part.frame_rate == 50.0
+    assert [stored.n_rows for stored in store.clear("lab/tiny-encoder", pooling="frames")] == [2]
+    assert_rows(store, range(3))
+    fill_frames(store, range(2))
+    assert len(store.clear("lab/tiny-encoder")) == 2
+
+
+def test_frames_at_another_rate_are_a_miss(store):
+    fill_frames(store, range(2))
+    assert store.missing(FRAMES, [key(0)]) == []
+    assert store.missing(replace(FRAMES, frame_rate=100.0), [key(0)]) == [key(0)]
+    fill_frames(store, range(2), part=replace(FRAMES, frame_rate=100.0))
+    assert sorted(stored.part.frame_rate for stored in store.parts()) == [50.0, 100.0]
+
+
+def test_frames_are_not_read_as_embeddings_nor_embeddings_as_frames(store):
+    fill(store, range(2))
+    fill_frames(store, range(2))
+    with pytest.raises(
+        StoreError, match=r"frames of layer_1, float32\) are no embeddings: .*EmbeddingStore\.frames"
+    ):
+        store.embeddings(FRAMES, ["a"], [key(0)])
+    with pytest.raises(StoreError, match=r"holds no frames: .*EmbeddingStore\.embeddings"):
+        store.frames(PART, ["a"], [key(0)])
+    with pytest.raises(StoreError, match=r"1 of 2 .* first that of audio 0+9: run .* and --frames layer_1"):
+        store.frames(FRAMES, ["a", "b"], [key(0), key(9)])
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        (
+            np.full((2, 5), 65_520.0),
+            r"frames of layer_1.* reach 65520 for 0+1, .*float16, which ends at 65504",
+        ),
+        (np.full((2, 5), -1e30, np.float32), "reach 1e\\+30 .*float16"),
+        (np.array([[0, 0, np.nan, 0, 0]]), "layer_1 .* not finite for 0+1"),
+        (np.array([[0, 0, np.inf, 0, 0]], np.float32), "layer_1 .* not finite for 0+1"),
+        (np.zeros((0, 5)), r"want shape \(frames, 5\) with one frame or more, .* have \(0, 5\)"),
+        (np.zeros((3, 4)), r"want shape \(frames, 5\).* have \(3, 4\)"),
+        (np.zeros(5), r"want shape \(frames, 5\).* have \(5,\)"),
+    ],
+)
+def test_frames_that_float16_cannot_hold_are_refused_by_name_and_the_others_kept(store, frames, said):
+    with pytest.raises(StoreError, match=said):
+        write(store, [(key(0), [sequence(0)]), (key(1), [frames])], FRAMES)
+    assert store.keys(FRAMES) == [key(0)]
+    np.testing.assert_array_equal(store.frames(FRAMES, ["a"], [key(0)]).sequences[0], sequence(0))
+
+
+def test_the_largest_float16_is_kept(store):
+    write(store, [(key(0), [np.full((1, 5), 65_504.0)])], FRAMES)
+    assert (store.frames(FRAMES, ["a"], [key(0)]).sequences[0] == 65_504).all()
+
+
+def test_the_callers_frames_may_be_reused(store):
+    buffer = np.empty((4, 5), np.float16)
+    with store.writer(FRAMES) as writer:
+        for i in range(3):
+            buffer[:] = i
+            writer.add(key(i), [buffer])
+    frames = store.frames(FRAMES, ["0", "1", "2"], [key(i) for i in range(3)])
+    assert [each[0, 0] for each in frames.sequences] == [0, 1, 2]
+
+
+def test_a_frames_writers_memory_does_not_grow_with_the_corpus(store):
+    wide = replace(FRAMES, dims=(4096,))
+    frames = np.ones((8, 4096), np.float16)  # 64 KiB
+
+    def peak(n_rows: int) -> int:
+        tracemalloc.start()
+        write(store, ((key(i), [frames]) for i in range(n_rows)), wide, max_bytes=1 << 20)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak(16)
+    assert len(shard_files(store)) == 1
+    assert peak(256) < 1.2 * peak(32)
+
+
+def test_datasets_opens_a_shard_of_frames(store):
+    datasets = pytest.importorskip("datasets")
+    fill_frames(store, range(4))
+    dataset = datasets.Dataset.from_file(str(shard_files(store)[0]))
+    assert dataset.column_names == ["audio_key", "layer_1"]
+    np.testing.assert_array_equal(np.array(dataset[3]["layer_1"], np.float16), sequence(3))
+
+
+def test_a_damaged_shard_of_frames_is_found_and_computed_again(store, caplog):
+    fill_frames(store, range(30), max_rows=10)
+    bad = shard_files(store)[1]
+    content = bytearray(bad.read_bytes())
+    content[len(content) // 2] ^= 4
+    bad.write_bytes(content)
+    reader = EmbeddingStore(store.root)
+    lost = reader.missing(FRAMES, [key(i) for i in range(30)])
+    assert len(lost) == 10
+    assert "was set aside" in caplog.text
+    fill_frames(reader, [int(name, 16) for name in lost])
+    again = reader.frames(FRAMES, [str(i) for i in range(30)], [key(i) for i in range(30)])
+    for i, got in enumerate(again.sequences):
+        np.testing.assert_array_equal(got, sequence(i))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"frame_rate": None}, {"pooling": "mean"}, {"layer_names": ("layer_0", "layer_1"), "dims": (3, 5)}],
+    ids=["no frame rate", "a frame rate of what is pooled", "two layers"],
+)
+def test_a_part_of_frames_has_one_layer_and_a_frame_rate(change):
+    with pytest.raises(StoreError, match="a part wants a frame rate, and a single layer, if and only if"):
+        replace(FRAMES, **change)
+
+
+def test_frames_are_selected_and_joined_by_id(store):
+    fill_frames(store, range(3))
+    frames = store.frames(FRAMES, ["a", "b", "c"], [key(i) for i in range(3)])
+    some = frames.select(["c", "a"])
+    assert some.utterance_ids == ("c", "a")
+    assert some.sequences[0] is frames.sequences[2]
+    copies = replace(some, utterance_ids=("c#1", "a#1"), originals={"c#1": "c", "a#1": "a"})
+    both = Frames.joined([frames, copies])
+    assert both.utterance_ids == ("a", "b", "c", "c#1", "a#1")
+    assert both.sequences[3] is frames.sequences[2]
+    assert both.select(["b", "a#1"]).originals == {"a#1": "a"}
+    with pytest.raises(StoreError, match="no frames by lab/tiny-encoder of utterance 'x'"):
+        frames.select(["x"])
+    with pytest.raises(StoreError, match="'a' is there twice"):
+        Frames.joined([frames, some])
+    with pytest.raises(StoreError, match="tables of layer 'layer_1' and 'layer_0' cannot be joined"):
+        Frames.joined([frames, replace(copies, layer="layer_0")])
+    with pytest.raises(StoreError, match="2 utterances and 3 sequences"):
+        replace(frames, utterance_ids=("a", "b"))
 
 
 def test_importing_the_store_imports_neither_torch_nor_datasets():

@@ -1,8 +1,9 @@
 """Encoders by name: the transformers family, the VGGish family, and the handcrafted ones.
 
-A Hub id (``facebook/wav2vec2-base``) or a folder needs no entry anywhere, if its type of model is one that
-`front_ends.FRONT_ENDS` knows how to feed: wav2vec2 and its kin, WavLM, HuBERT, Whisper, AST. The names
-below are the encoders that transformers does not know.
+A Hub id (``facebook/wav2vec2-base``) or a folder needs no entry anywhere. For the types of model in
+`front_ends.FRONT_ENDS` (wav2vec2 and its kin, WavLM, HuBERT, Whisper, AST) making one reads small files only;
+any other that `AutoModel` loads with a feature extractor for audio is run first, to measure its frames
+(`measured_front_end`). The names below are the encoders that transformers does not know.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def load_encoder(
 ) -> Encoder:
     """Find an encoder by name.
 
-    This is cheap: the weights are read, and torch imported, at the first `encode`.
+    This is cheap: the weights are read, and torch imported, at the first `encode`. Only a transformers model
+    of a type that is not in `front_ends.FRONT_ENDS` is loaded and run here.
 
     Args:
         name: A Hub id, a local folder, or one of `NAMED_ENCODERS` and `HANDCRAFTED`.

@@ -35,6 +35,25 @@ class SameConv2d(nn.Conv2d):
         return super().forward(x if self.stride == (1, 1) else functional.pad(x, (0, 1, 0, 1)))
 
 
+class Bfloat16Convolution(nn.Module):
+    """A 1×1 convolution whose products are bfloat16's, and whose bias is added in float32.
+
+    Autocast rounds the bias as well, which saves nothing and costs as much accuracy as rounding the weights:
+    the error is the same in every patch and does not average out.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        assert convolution.kernel_size == (1, 1)
+        assert convolution.bias is not None
+        self.weight = nn.Parameter(convolution.weight.bfloat16(), requires_grad=False)
+        self.bias = nn.Parameter(convolution.bias.reshape(-1, 1, 1), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve (batch, channels, height, width) in float32, and give float32."""
+        return functional.conv2d(x.bfloat16(), self.weight).float() + self.bias
+
+
 class YamnetNetwork(nn.Module):
     """MobileNet-v1 on log-mel patches, batch norm folded into its convolutions, without the classifier."""
 

@@ -44,7 +44,8 @@ class Encoder(ABC):
 
     Making one is cheap: names, sizes and the fingerprint come from the files, and the weights
     are read, and torch imported, at the first `encode`. So a command that finds everything in
-    the store never pays for them.
+    the store never pays for them. (Models of unlisted types, whose sizes only running them tells,
+    are the exception: `measured_front_end`.)
 
     An utterance's hidden states do not depend on its batch: alone and beside any neighbours
     they agree to 1e-5 relative in float32.
@@ -55,7 +56,7 @@ class Encoder(ABC):
         fingerprint: 64 hex digits over the weights' content, the configuration and the version
             of our preprocessing. Two encoders that could give different numbers differ in it.
         sampling_rate: Hz, of the waveforms that `encode` expects.
-        frame_rate: Hz, of the frames that `encode` returns.
+        frame_rate: Hz, of the frames that `encode` returns; where layers differ, of most of them.
         layer_names: One name per layer, first to last.
         dims: Number of features per layer, in the same order.
         default_pooling: The pooling in `ser_transfer.pooling.POOLINGS` that suits it.

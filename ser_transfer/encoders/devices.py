@@ -48,6 +48,18 @@ def torch_device(name: str) -> torch.device:
     return device
 
 
+def warn_of_slow_bf16(device: torch.device) -> None:
+    """Warn where bfloat16 would be emulated."""
+    import torch
+
+    if device.type == "cpu" and not any(torch.cpu.get_capabilities().get(f) for f in BF16_INSTRUCTIONS):
+        warnings.warn(
+            "this CPU has no bfloat16 instructions, so bf16 will be many times slower than float32: "
+            "type --precision float32",
+            stacklevel=3,
+        )
+
+
 def prepare(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
     """Bring a network to a device for inference, the weights of its matrix products in the precision.
 
@@ -57,12 +69,7 @@ def prepare(network: nn.Module, device: torch.device, precision: Precision) -> n
     from torch import nn
 
     if precision == "bf16":
-        if device.type == "cpu" and not any(torch.cpu.get_capabilities().get(f) for f in BF16_INSTRUCTIONS):
-            warnings.warn(
-                "this CPU has no bfloat16 instructions, so bf16 will be many times slower than float32: "
-                "type --precision float32",
-                stacklevel=2,
-            )
+        warn_of_slow_bf16(device)
         for module in network.modules():
             if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
                 module.to(torch.bfloat16)

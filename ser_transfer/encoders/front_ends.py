@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser_transfer.encoders.base import EncoderError, Waveform
+from ser_transfer.encoders.base import EncoderError, HiddenStates, Waveform
 from ser_transfer.encoders.frame_grid import FrameGrid
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 # The longest stretch encoded at once. Attention needs memory quadratic in it. Whisper knows no other length,
@@ -29,41 +30,84 @@ MEL_WINDOW = 400  # samples of one spectrum in Kaldi's front end: 25 ms, with no
 
 
 class FrontEnd(ABC):
-    """Prepares waveforms for one model.
+    """Prepares waveforms for one model, and reads its output.
+
+    Attributes:
+        sampling_rate: Hz.
+        grid: Which frames a clip gives, and where long audio is cut between them.
+        min_samples: The shortest clip that gives a frame.
+        dims: Features of each layer: what enters the first transformer layer, then each layer's output.
+        hops: Samples from one frame to the next, in each layer.
+        mixes_lengths: Whether clips of unlike lengths may share a batch. Where the model cannot be kept
+            from seeing the padding, each length is encoded by itself.
+    """
+
+    sampling_rate: int
+    grid: FrameGrid
+    min_samples: int
+    dims: tuple[int, ...]
+    hops: tuple[int, ...]
+    mixes_lengths = True
+
+    @abstractmethod
+    def prepare(self, waveforms: Sequence[Waveform]) -> dict[str, Tensor]:
+        """Make the arguments of the model's ``forward`` for a batch."""
+
+    @abstractmethod
+    def read(self, inputs: dict[str, Tensor], output: Any, n_samples: Sequence[int]) -> HiddenStates:
+        """Take the frames of every layer out of the model's output.
+
+        Args:
+            inputs: What `prepare` made, on the model's device.
+            output: What the model made of it.
+            n_samples: Length of each clip of the batch.
+        """
+
+    def frame_mask(self, n_samples: Sequence[int], device: torch.device) -> Tensor:
+        """Mark the frames of `grid` that lie on each clip: bool, of shape (batch, frames)."""
+        import torch
+
+        n_frames = torch.tensor([self.grid.n_frames(n) for n in n_samples], device=device)
+        return torch.arange(int(n_frames.max()), device=device) < n_frames.unsqueeze(1)
+
+
+class ListedFrontEnd(FrontEnd):
+    """The front end of a type of model in `FRONT_ENDS`: its config says which frames and layers it gives.
 
     Attributes:
         extractor_class: The feature extractor that checkpoints of this kind are saved with.
-        sampling_rate: Hz.
-        grid: Which frames a clip gives.
-        n_layers: Hidden states: the input of the first transformer layer, then the output of each layer.
-        dim: Features of every layer.
-        mixes_lengths: Whether clips of unlike lengths may share a batch. Where the model cannot be kept
-            from seeing the padding, each length is encoded by itself.
         ends_with_output: Whether the last layer is the model's output, after its final layer norm where it
             has one, and not the bare last layer of the transformer.
     """
 
     extractor_class = "Wav2Vec2FeatureExtractor"
-    mixes_lengths = True
     ends_with_output = True
 
     def __init__(self, config: dict[str, Any], preprocessor: dict[str, Any], grid: FrameGrid) -> None:
-        self.sampling_rate: int = preprocessor.get("sampling_rate", SAMPLING_RATE)
+        self.sampling_rate = preprocessor.get("sampling_rate", SAMPLING_RATE)
         self.grid = grid
+        self.min_samples = grid.receptive_field
         is_whisper = "d_model" in config
-        self.n_layers: int = config["encoder_layers" if is_whisper else "num_hidden_layers"] + 1
-        self.dim: int = config["d_model" if is_whisper else "hidden_size"]
+        n_layers = config["encoder_layers" if is_whisper else "num_hidden_layers"] + 1
+        self.dims = (config["d_model" if is_whisper else "hidden_size"],) * n_layers
+        self.hops = (grid.hop,) * n_layers
 
-    @abstractmethod
-    def prepare(self, waveforms: Sequence[Waveform]) -> dict[str, Tensor]:
-        """Make the arguments of the model's ``forward`` for a batch."""
+    def read(self, inputs: dict[str, Tensor], output: Any, n_samples: Sequence[int]) -> HiddenStates:
+        """Take every layer's frames on the longest clip, with one mask for all layers."""
+        layers = list(output.hidden_states)
+        if self.ends_with_output:
+            layers[-1] = output.last_hidden_state
+        mask = self.frame_mask(n_samples, layers[0].device)
+        # Whisper and AST return the frames of their whole fixed window: keep those of the longest clip.
+        kept = tuple(self.frames(layer)[:, : mask.shape[1]].float() for layer in layers)
+        return HiddenStates(kept, (mask,) * len(kept))
 
     def frames(self, hidden_states: Tensor) -> Tensor:
         """Lay a layer's output out as (batch, frames, dim)."""
         return hidden_states
 
 
-class WaveformFrontEnd(FrontEnd):
+class WaveformFrontEnd(ListedFrontEnd):
     """Samples into a stack of convolutions: wav2vec2, HuBERT, WavLM and their kin."""
 
     def __init__(self, config: dict[str, Any], preprocessor: dict[str, Any]) -> None:
@@ -124,7 +168,7 @@ class SqueezedFrontEnd(WaveformFrontEnd):
     ends_with_output = False
 
 
-class SpectrogramFrontEnd(FrontEnd):
+class SpectrogramFrontEnd(ListedFrontEnd):
     """A log-mel spectrogram, as the checkpoint's own feature extractor computes it, clip by clip."""
 
     def __init__(self, config: dict[str, Any], preprocessor: dict[str, Any], grid: FrameGrid) -> None:

@@ -41,6 +41,7 @@ class PatchEncoder(Encoder):
         log_offset: Added to the mel magnitudes before the logarithm.
         patch_hop: Log-mel frames (10 ms) from one patch to the next.
         published: The weights that are downloaded where none are given.
+        autocasts: Whether bf16 means all convolutions and matrix products.
     """
 
     sampling_rate = SAMPLING_RATE
@@ -48,6 +49,7 @@ class PatchEncoder(Encoder):
     log_offset: ClassVar[float]
     patch_hop: ClassVar[int]
     published: ClassVar[PublishedWeights]
+    autocasts: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -127,7 +129,7 @@ class PatchEncoder(Encoder):
             self._network = self._load()
         device = next(self._network.parameters()).device
         parts = []
-        with inference(device, self.precision):
+        with inference(device, self.precision if self.autocasts else "float32"):
             for start in range(0, len(cut), N_PATCHES):
                 batch = torch.from_numpy(np.ascontiguousarray(cut[start : start + N_PATCHES])).to(device)
                 parts.append([_average(output) for output in self._network(batch)])
@@ -144,7 +146,7 @@ class PatchEncoder(Encoder):
         else:
             weights = read_weights(self._weights, self._readers())
             network = with_weights(architecture, weights, str(self._weights))
-        return prepare(network, device, self.precision)
+        return prepare(network, device, self.precision if self.autocasts else "float32")
 
     def _fingerprint(self) -> str:
         """Hash what the hidden states follow from: network, weights or seed, and preprocessing."""

@@ -7,16 +7,19 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
+from itertools import pairwise
+from statistics import mode
 from typing import TYPE_CHECKING, Any
 
 from ser_transfer.encoders.base import Encoder, EncoderError, HiddenStates, Precision, Waveform
 from ser_transfer.encoders.checkpoints import Checkpoint, find_checkpoint
 from ser_transfer.encoders.devices import check_precision, inference, prepare, torch_device
+from ser_transfer.encoders.encoder_part import unsupported
 from ser_transfer.encoders.front_ends import FRONT_ENDS, FrontEnd
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ser_transfer.encoders.padding import PaddingGuard
 
@@ -35,8 +38,9 @@ def load_transformers_encoder(
 ) -> TransformersEncoder:
     """Make an encoder of a model that transformers knows.
 
-    Only its small files are read and its weights hashed; torch is imported at the first `encode`. A
-    folder or a copy in the local Hub cache needs no network.
+    Of a type in `front_ends.FRONT_ENDS` only the small files are read and the weights hashed; torch is
+    imported at the first `encode`. Any other type is loaded and run at once, since only that tells its
+    layers and frames (`measured_front_end`). A folder or a copy in the local Hub cache needs no network.
 
     Args:
         name: A Hub id, a folder, or, untrained, an architecture of `checkpoints.ARCHITECTURES`.
@@ -50,28 +54,28 @@ def load_transformers_encoder(
     Raises:
         EncoderError: If the model cannot be found, or is no audio encoder that is supported.
     """
+    check_precision(precision)
     checkpoint = find_checkpoint(name, revision=revision, with_weights=not untrained)
-    front_end = _front_end(checkpoint, untrained)
+    drawn_from = seed if untrained else None
+    model: Any = None
+    if checkpoint.config.get("model_type") in FRONT_ENDS:
+        front_end = _listed_front_end(checkpoint, untrained)
+    else:
+        model, front_end = _load_and_measure(checkpoint, drawn_from)
     return TransformersEncoder(
-        checkpoint, front_end, seed=seed if untrained else None, device=device, precision=precision
+        checkpoint, front_end, seed=drawn_from, device=device, precision=precision, model=model
     )
 
 
-def _front_end(checkpoint: Checkpoint, untrained: bool) -> FrontEnd:
-    """Choose the front end for a checkpoint's type of model."""
+def _listed_front_end(checkpoint: Checkpoint, untrained: bool) -> FrontEnd:
+    """Choose the front end for a checkpoint of a type in `FRONT_ENDS`."""
     name, config = checkpoint.name, checkpoint.config
-    model_type = config.get("model_type")
-    if model_type not in FRONT_ENDS:
-        why = " (it brings its own code, which is never run)" if "auto_map" in config else ""
-        raise EncoderError(
-            f"{name} is a model of type {model_type!r}{why}, not an audio encoder that is supported: "
-            f"{', '.join(FRONT_ENDS)}"
-        )
     if checkpoint.preprocessor is None and not untrained:
         raise EncoderError(
             f"{name} has no preprocessor_config.json, so how its input is scaled would be a guess: put "
             f"that of the model it was made from beside its config.json"
         )
+    model_type = config["model_type"]
     kind, preprocessor = FRONT_ENDS[model_type], checkpoint.preprocessor or {}
     extractor = preprocessor.get("feature_extractor_type", kind.extractor_class)
     if extractor != kind.extractor_class:
@@ -86,6 +90,20 @@ def _front_end(checkpoint: Checkpoint, untrained: bool) -> FrontEnd:
         ) from error
 
 
+def _load_and_measure(checkpoint: Checkpoint, seed: int | None) -> tuple[nn.Module, FrontEnd]:
+    """Load the audio encoder of a model whose type is not listed, and measure its frames."""
+    if "auto_map" in checkpoint.config:
+        raise unsupported(checkpoint, "it brings its own code, which is never run")
+    if checkpoint.preprocessor is None:
+        raise unsupported(checkpoint, "it has no preprocessor_config.json")
+    from ser_transfer.encoders.measured_front_end import MeasuredFrontEnd
+    from ser_transfer.encoders.transformers_model import build_model, quiet
+
+    model = build_model(checkpoint, seed)
+    with quiet():
+        return model, MeasuredFrontEnd(checkpoint, model)
+
+
 class TransformersEncoder(Encoder):
     """A transformer over waveforms or spectrograms, frozen.
 
@@ -96,6 +114,9 @@ class TransformersEncoder(Encoder):
 
     A clip beyond 30 s (10 s for AST) is cut into equal windows which are encoded as clips of their own;
     their frames follow one another as if it had been whole.
+
+    Of a type that is not in `front_ends.FRONT_ENDS` the layers are what transformers calls
+    ``hidden_states``, and a layer may have fewer frames per second than `frame_rate`, the rate of most.
 
     Attributes:
         revision: The commit on the Hub that was loaded; None for a folder.
@@ -110,23 +131,24 @@ class TransformersEncoder(Encoder):
         seed: int | None,
         device: str,
         precision: Precision,
+        model: nn.Module | None = None,
     ) -> None:
-        check_precision(precision)
         self.name = checkpoint.name
         self.revision = checkpoint.revision
         self.untrained = seed is not None
         self.fingerprint = _fingerprint(checkpoint, seed)
         self.sampling_rate = front_end.sampling_rate
-        self.frame_rate = front_end.sampling_rate / front_end.grid.hop
-        self.layer_names = tuple(f"layer_{i:02d}" for i in range(front_end.n_layers))
-        self.dims = (front_end.dim,) * front_end.n_layers
+        self.frame_rate = front_end.sampling_rate / mode(front_end.hops)
+        self.layer_names = tuple(f"layer_{i:02d}" for i in range(len(front_end.dims)))
+        self.dims = front_end.dims
         self.precision = precision
-        self.min_seconds = front_end.grid.receptive_field / front_end.sampling_rate
+        self.min_seconds = front_end.min_samples / front_end.sampling_rate
         self._checkpoint = checkpoint
         self._front_end = front_end
         self._seed = seed
         self._device_name = device
         self._device: torch.device
+        self._measured_model = model  # loaded already, on the CPU; None where it is not
         self._model: Any = None
         self._guard: PaddingGuard | None = None
 
@@ -154,12 +176,12 @@ class TransformersEncoder(Encoder):
         batches = self._batches(waveforms, windows)
         if len(batches) == 1:
             return self._run([waveforms[row][window] for row, window in batches[0]])
-        return self._run_in_parts(waveforms, batches)
+        return self._run_in_parts(waveforms, windows, batches)
 
     def _check_lengths(self, waveforms: Sequence[Waveform]) -> None:
         if not waveforms:
             raise EncoderError("there is no waveform in the batch: give at least one")
-        needed = self._front_end.grid.receptive_field
+        needed = self._front_end.min_samples
         for i, waveform in enumerate(waveforms):
             if len(waveform) < needed:
                 raise EncoderError(
@@ -187,52 +209,56 @@ class TransformersEncoder(Encoder):
 
     def _run(self, waveforms: Sequence[Waveform]) -> HiddenStates:
         """Encode clips that fit one window and may share a batch."""
-        import torch
-
         n_samples = [len(waveform) for waveform in waveforms]
-        n_frames = torch.tensor([self._front_end.grid.n_frames(n) for n in n_samples], device=self._device)
-        longest = self._front_end.grid.n_frames(max(n_samples))
-        mask = torch.arange(longest, device=self._device) < n_frames.unsqueeze(1)
         inputs = {key: value.to(self._device) for key, value in self._front_end.prepare(waveforms).items()}
         with ExitStack() as stack:
             stack.enter_context(inference(self._device, self.precision))
             if self._guard is not None:
+                mask = self._front_end.frame_mask(n_samples, self._device)
                 stack.enter_context(self._guard.batch(n_samples, mask))
             output = self._model(**inputs, output_hidden_states=True)
-        layers = list(output.hidden_states)
-        if self._front_end.ends_with_output:
-            layers[-1] = output.last_hidden_state
-        # Whisper and AST return the frames of their whole fixed window: keep those of the longest clip.
-        kept = tuple(self._front_end.frames(layer)[:, :longest].float() for layer in layers)
-        return HiddenStates(kept, (mask,) * len(kept))
+            return self._front_end.read(inputs, output, n_samples)
 
     def _run_in_parts(
-        self, waveforms: Sequence[Waveform], batches: list[list[tuple[int, slice]]]
+        self,
+        waveforms: Sequence[Waveform],
+        windows: list[list[slice]],
+        batches: list[list[tuple[int, slice]]],
     ) -> HiddenStates:
         """Encode batch after batch and lay each clip's frames end to end."""
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
+        # Samples from the start of a window to that of the next one, in which its own frames begin.
+        spans = {
+            (row, window.start): following.start - window.start
+            for row, parts in enumerate(windows)
+            for window, following in pairwise(parts)
+        }
         parts: list[list[list[Tensor]]] = [[[] for _ in waveforms] for _ in self.layer_names]
         for batch in batches:
             states = self._run([waveforms[row][window] for row, window in batch])
-            for layer, frames, mask in zip(parts, states.layers, states.frame_masks, strict=True):
-                for i, (row, _) in enumerate(batch):
-                    layer[row].append(frames[i, mask[i]])
-        layers = tuple(pad_sequence([torch.cat(row) for row in layer], batch_first=True) for layer in parts)
-        n_frames = torch.tensor([sum(map(len, row)) for row in parts[0]], device=self._device)
-        mask = torch.arange(layers[0].shape[1], device=self._device) < n_frames.unsqueeze(1)
-        return HiddenStates(layers, (mask,) * len(layers))
+            for layer, hop, frames, mask in zip(
+                parts, self._front_end.hops, states.layers, states.frame_masks, strict=True
+            ):
+                for i, (row, window) in enumerate(batch):
+                    span = spans.get((row, window.start))
+                    layer[row].append(frames[i, mask[i]][: None if span is None else span // hop])
+        layers, masks = [], []
+        for layer in parts:
+            rows = [torch.cat(row) for row in layer]
+            layers.append(pad_sequence(rows, batch_first=True))
+            n_frames = torch.tensor([len(row) for row in rows], device=self._device)
+            masks.append(torch.arange(layers[-1].shape[1], device=self._device) < n_frames.unsqueeze(1))
+        return HiddenStates(tuple(layers), tuple(masks))
 
     def _load(self) -> None:
         """Read or draw the weights, and bring them to the device in the precision asked for."""
         from ser_transfer.encoders.padding import PaddingGuard
-        from ser_transfer.encoders.transformers_model import load_model, random_model
+        from ser_transfer.encoders.transformers_model import build_model
 
-        if self._seed is None:
-            model: Any = load_model(self._checkpoint)
-        else:
-            model = random_model(self._checkpoint, self._seed)
+        model = self._measured_model or build_model(self._checkpoint, self._seed)
+        self._measured_model = None
         if self._front_end.mixes_lengths and hasattr(model, "feature_extractor"):
             self._guard = PaddingGuard(model)
         self._device = torch_device(self._device_name)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ser_transfer.encoders.base import EncoderError
 from ser_transfer.encoders.checkpoints import Checkpoint
+from ser_transfer.encoders.encoder_part import EncoderPart, find_encoder, unsupported
+from ser_transfer.encoders.front_ends import FRONT_ENDS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
 # Parameters that only pretraining uses: they may be missing.
 UNUSED_PARAMETERS = {"masked_spec_embed"}
 
-# Whisper's encoder alone: its decoder is never built nor read. Checkpoints name the encoder's weights
-# "encoder.*" (bare, or with an audio classifier) or "model.encoder.*" (with the language model's head).
-WHISPER_KEYS = {r"^(?:model\.)?encoder\.": ""}
+
+def build_model(checkpoint: Checkpoint, seed: int | None) -> nn.Module:
+    """Load a checkpoint's encoder, or draw its weights where there is a seed."""
+    return load_model(checkpoint) if seed is None else random_model(checkpoint, seed)
 
 
 def load_model(checkpoint: Checkpoint) -> nn.Module:
@@ -35,13 +38,33 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
         EncoderError: If a file cannot be read, or the checkpoint lacks weights of the encoder, which
             transformers would fill with random numbers.
     """
-    auto_class, config, arguments = _model_class(checkpoint)
+    part = _encoder_part(checkpoint)
+    model, missing = _read_weights(checkpoint, part.model_class, part.config, part.key_mapping)
+    if missing and part.path and part.is_in_auto_model:
+        # transformers renames the weights of some types, which it knows how to only for the whole model.
+        from transformers import AutoModel
+
+        whole, missing = _read_weights(checkpoint, AutoModel, None, {})
+        model = whole.get_submodule(part.path)
+        missing = [key for key in missing if key.startswith(f"{part.path}.")]
+    if missing:
+        raise EncoderError(
+            f"{checkpoint.name} lacks {len(missing)} weights of its encoder ({', '.join(missing[:3])}, ...), "
+            f"which would be random numbers: give the whole checkpoint, or take all random with --untrained"
+        )
+    return _prepared(model, checkpoint)
+
+
+def _read_weights(
+    checkpoint: Checkpoint, model_class: Any, config: Any, key_mapping: dict[str, str]
+) -> tuple[nn.Module, list[str]]:
+    """Build a model of a class around a checkpoint's weights, and name those that it lacks."""
     import torch
     from safetensors import SafetensorError
 
     try:
-        with _quiet():
-            model, report = auto_class.from_pretrained(
+        with quiet():
+            model, report = model_class.from_pretrained(
                 checkpoint.folder,
                 config=config,
                 dtype=torch.float32,
@@ -49,7 +72,7 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
-                **arguments,
+                key_mapping=key_mapping or None,
             )
     except UnpicklingError as error:
         raise EncoderError(
@@ -61,13 +84,7 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
         raise EncoderError(
             f"the weights of {checkpoint.name} cannot be loaded ({reason}): fetch or save the model again"
         ) from error
-    missing = sorted(key for key in report["missing_keys"] if key.split(".")[-1] not in UNUSED_PARAMETERS)
-    if missing:
-        raise EncoderError(
-            f"{checkpoint.name} lacks {len(missing)} weights of its encoder ({', '.join(missing[:3])}, ...), "
-            f"which would be random numbers: give the whole checkpoint, or take all random with --untrained"
-        )
-    return _prepared(model)
+    return model, sorted(key for key in report["missing_keys"] if key.split(".")[-1] not in UNUSED_PARAMETERS)
 
 
 def random_model(checkpoint: Checkpoint, seed: int) -> nn.Module:
@@ -76,32 +93,28 @@ def random_model(checkpoint: Checkpoint, seed: int) -> nn.Module:
     Drawn on the CPU, so a seed gives the same weights for every device, and without touching the
     generator that others draw from.
     """
-    auto_class, config, _ = _model_class(checkpoint)
+    part = _encoder_part(checkpoint)
     import torch
 
-    with torch.random.fork_rng(devices=[]), _quiet():
+    with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
-        build = getattr(auto_class, "from_config", None) or auto_class._from_config
-        return _prepared(build(config))
+        return _prepared(part.model_class._from_config(part.config), checkpoint)
 
 
-def _model_class(checkpoint: Checkpoint) -> tuple[Any, Any, dict[str, Any]]:
-    """Give the class that loads a checkpoint, its config, and what else the class must be told."""
-    model_type = checkpoint.config["model_type"]
+def _encoder_part(checkpoint: Checkpoint) -> EncoderPart:
+    """Find the class that a checkpoint's encoder is built with."""
+    model_type = checkpoint.config.get("model_type")
     try:
-        from transformers import AutoModel
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+        if model_type not in CONFIG_MAPPING:
+            raise unsupported(checkpoint, "this version of transformers does not know it")
         config = CONFIG_MAPPING[model_type].from_dict(checkpoint.config)
-        if model_type == "whisper":
-            from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
-            return WhisperEncoder, config, {"key_mapping": WHISPER_KEYS}
-        # Looked up here, as transformers imports a model's file when it is first asked for.
-        AutoModel._model_mapping[type(config)]
+        # Here too transformers imports: a model's file when it is first asked for.
+        with quiet():
+            return find_encoder(checkpoint, config)
     except (ImportError, OSError, RuntimeError) as error:
         raise EncoderError(_broken_installation(error)) from error
-    return AutoModel, config, {}
 
 
 def _broken_installation(error: BaseException) -> str:
@@ -124,12 +137,12 @@ def _version(package: str) -> str:
         return "missing"
 
 
-def _prepared(model: nn.Module) -> nn.Module:
+def _prepared(model: nn.Module, checkpoint: Checkpoint) -> nn.Module:
     """Freeze a model for inference and take off what no layer's output needs."""
     import torch
     from torch.nn.utils import parametrize
 
-    if getattr(model, "adapter", None) is not None:
+    if checkpoint.config["model_type"] in FRONT_ENDS and getattr(model, "adapter", None) is not None:
         # It shortens the output for a decoder; the layers below it are what is embedded.
         model.adapter = None  # type: ignore[assignment]  # nn.Module declares no such attribute
     for module in model.modules():
@@ -142,7 +155,7 @@ def _prepared(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' progress bars and load report off the screen; what matters of them is checked."""
     from transformers.utils import logging
 

@@ -26,6 +26,7 @@ def make_head(
     name: str,
     *,
     block_sizes: Sequence[int] | None = None,
+    block_weights: Sequence[float] | None = None,
     class_weight: ClassWeight = "balanced",
     random_state: int = 0,
     **settings: Any,
@@ -40,6 +41,7 @@ def make_head(
         name: A key of `HEADS`.
         block_sizes: Number of features per block (an encoder's layer, or a whole encoder), in
             column order; None for a single block.
+        block_weights: Share of the variance that each block gets; None for equal ones.
         class_weight: ``"balanced"`` gives each class the same total weight, which is what UAR
             rewards; None weighs every row the same; a dict gives weights by class (``lda`` and
             ``nearest_centroid`` know only the first two).
@@ -57,20 +59,24 @@ def make_head(
     if name not in HEADS:
         raise HeadError(f"there is no head named {name!r}; the heads are {', '.join(HEADS)}")
     classifier = HEADS[name]()
-    known = sorted(classifier.get_params(deep=False).keys() - {"class_weight", "random_state"})
+    known = sorted(classifier.get_params(deep=False).keys() - {"class_weight", "random_state", "n_layers"})
     unknown = sorted(settings.keys() - set(known))
     if unknown:
         raise HeadError(f"{name} has no setting {', '.join(map(repr, unknown))}; it has {', '.join(known)}")
     classifier.set_params(class_weight=class_weight, **settings)
     if "random_state" in classifier.get_params(deep=False):
         classifier.set_params(random_state=random_state)
+    if name == "layer_mix" and block_sizes is not None:
+        if len(set(block_sizes)) > 1:
+            raise HeadError(f"layer_mix adds layers up, so they must be of one width, not {set(block_sizes)}")
+        classifier.set_params(n_layers=len(block_sizes))
 
     from sklearn.pipeline import Pipeline
 
     from ser_transfer.heads.scaling import BlockScaler
 
     # A network's first weights are drawn for inputs of variance 1 per feature.
-    scaler = BlockScaler(block_sizes, unit="feature" if name == "mlp" else "row")
+    scaler = BlockScaler(block_sizes, "feature" if name == "mlp" else "row", block_weights)
     return Pipeline([("scaler", scaler), ("classifier", classifier)])
 
 
@@ -110,6 +116,12 @@ def _nearest_centroid() -> Any:
     return WeightedNearestCentroid()
 
 
+def _layer_mix() -> Any:
+    from ser_transfer.heads.layer_mix import LayerMix
+
+    return LayerMix()
+
+
 def _mlp() -> Any:
     from ser_transfer.heads.network import WeightedMLP
 
@@ -131,4 +143,5 @@ HEADS: dict[str, Callable[[], Any]] = {
     "mlp": _mlp,
     "nearest_centroid": _nearest_centroid,
     "gradient_boosting": _gradient_boosting,
+    "layer_mix": _layer_mix,
 }

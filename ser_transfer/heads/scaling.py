@@ -26,6 +26,7 @@ class BlockScaler(TransformerMixin, BaseEstimator):
 
     Args:
         block_sizes: Number of features per block, in column order; None for a single block.
+        block_weights: Share of the total variance that each block gets, of any sum; None for equal ones.
         unit: ``"row"``: the variances of all features add up to 1, so `C` and `gamma` do not depend
             on the number of features, and gamma=1 is scikit-learn's "scale". ``"feature"``: they
             average 1.
@@ -36,10 +37,14 @@ class BlockScaler(TransformerMixin, BaseEstimator):
     """
 
     def __init__(
-        self, block_sizes: Sequence[int] | None = None, unit: Literal["row", "feature"] = "row"
+        self,
+        block_sizes: Sequence[int] | None = None,
+        unit: Literal["row", "feature"] = "row",
+        block_weights: Sequence[float] | None = None,
     ) -> None:
         self.block_sizes = block_sizes
         self.unit = unit
+        self.block_weights = block_weights
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> BlockScaler:
         """Measure the training rows.
@@ -68,9 +73,10 @@ class BlockScaler(TransformerMixin, BaseEstimator):
 
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         n_varying = np.add.reduceat(varies.astype(np.int64), starts)
-        n_blocks = max(1, np.count_nonzero(n_varying))
-        # A standardised block has a total variance of n_varying; this makes it 1 / n_blocks.
-        scale *= np.repeat(1.0 / np.sqrt(np.maximum(n_varying, 1) * n_blocks), sizes)
+        weights = np.where(n_varying > 0, self._checked_weights(len(sizes)), 0.0)
+        shares = weights / max(weights.sum(), np.finfo(float).tiny)
+        # A standardised block has a total variance of n_varying; this makes it the block's share.
+        scale *= np.repeat(np.sqrt(shares / np.maximum(n_varying, 1)), sizes)
         if self.unit == "feature":
             scale *= np.sqrt(max(1, n_varying.sum()))
 
@@ -99,6 +105,12 @@ class BlockScaler(TransformerMixin, BaseEstimator):
                 f"in all {sum(sizes)}, and there are {n_features} features"
             )
         return sizes
+
+    def _checked_weights(self, n_blocks: int) -> npt.NDArray[np.float64]:
+        weights = np.ones(n_blocks) if self.block_weights is None else np.asarray(self.block_weights, float)
+        if weights.shape != (n_blocks,) or not (weights > 0).all():
+            raise HeadError(f"block_weights must be {n_blocks} positive numbers, not {self.block_weights}")
+        return weights
 
 
 def _finite(X: Any) -> npt.NDArray[np.float32]:

@@ -1,9 +1,20 @@
-"""Embeddings on disk: computed once per recording, found again by content."""
+"""Embeddings and frames on disk: computed once per recording, found again by content."""
 
 from ser_transfer.store.embeddings import Embeddings
 from ser_transfer.store.files import StoreError
-from ser_transfer.store.part import Part, StoredPart
+from ser_transfer.store.frames import Frames
+from ser_transfer.store.part import FRAMES, Part, StoredPart, stored_table
 from ser_transfer.store.store import EmbeddingStore
 from ser_transfer.store.writer import StoreWriter
 
-__all__ = ["EmbeddingStore", "Embeddings", "Part", "StoreError", "StoreWriter", "StoredPart"]
+__all__ = [
+    "FRAMES",
+    "EmbeddingStore",
+    "Embeddings",
+    "Frames",
+    "Part",
+    "StoreError",
+    "StoreWriter",
+    "StoredPart",
+    "stored_table",
+]

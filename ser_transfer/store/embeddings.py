@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from ser_transfer.store.files import StoreError
+from ser_transfer.store.rows import check_alike, kept_originals, row_of_id, rows_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class Embeddings:
         fingerprint: Hash of its weights, configuration and preprocessing.
         pooling: Name of the pooling.
         precision: ``"float32"`` or ``"bf16"``, in which the encoder computed.
+        originals: Utterance id per id of an augmented copy; empty where none is one.
     """
 
     utterance_ids: tuple[str, ...]
@@ -31,13 +33,12 @@ class Embeddings:
     fingerprint: str
     pooling: str
     precision: str
+    originals: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self._rows) != len(self.utterance_ids):
-            twice = next(id_ for row, id_ in enumerate(self.utterance_ids) if self._rows[id_] != row)
-            raise StoreError(f"utterance {twice!r} is there twice: ids must be unique to join by")
+        n_rows = len(self._rows)  # ids that repeat are refused here
         for name, layer in self.layers.items():
-            if layer.ndim != 2 or len(layer) != len(self.utterance_ids):
+            if layer.ndim != 2 or len(layer) != n_rows:
                 raise StoreError(
                     f"layer {name} of {self.encoder} wants shape ({len(self.utterance_ids)}, dim), "
                     f"not {layer.shape}"
@@ -45,7 +46,7 @@ class Embeddings:
 
     @cached_property
     def _rows(self) -> dict[str, int]:
-        return {id_: row for row, id_ in enumerate(self.utterance_ids)}
+        return row_of_id(self.utterance_ids)
 
     def select(self, utterance_ids: Iterable[str]) -> Embeddings:
         """Take the rows of some utterances, in the order given.
@@ -54,16 +55,35 @@ class Embeddings:
             StoreError: If an id is not among `utterance_ids`, or is given twice.
         """
         ids = tuple(utterance_ids)
-        unknown = [id_ for id_ in ids if id_ not in self._rows]
-        if unknown:
-            raise StoreError(
-                f"no embedding by {self.encoder} of utterance {unknown[0]!r}"
-                + (f" and {len(unknown) - 1} others" if len(unknown) > 1 else "")
-                + f"; there are {len(self.utterance_ids)}, such as {self.utterance_ids[:1]}"
-            )
-        rows = np.array([self._rows[id_] for id_ in ids], dtype=np.intp)
+        rows = np.array(rows_of(ids, self._rows, f"embedding by {self.encoder}"), dtype=np.intp)
         return replace(
-            self, utterance_ids=ids, layers={name: layer[rows] for name, layer in self.layers.items()}
+            self,
+            utterance_ids=ids,
+            layers={name: layer[rows] for name, layer in self.layers.items()},
+            originals=kept_originals(self.originals, ids),
+        )
+
+    @classmethod
+    def joined(cls, tables: Sequence[Embeddings]) -> Embeddings:
+        """Lay embeddings by one encoder beneath one another: utterances, then their augmented copies.
+
+        Raises:
+            StoreError: If there are none, they were not made alike, or an utterance is in two.
+        """
+        made_by = ("fingerprint", "pooling", "precision")
+        check_alike(
+            [
+                {name: getattr(table, name) for name in made_by} | {"layers": [*table.layers]}
+                for table in tables
+            ]
+        )
+        return replace(
+            tables[0],
+            utterance_ids=tuple(id_ for table in tables for id_ in table.utterance_ids),
+            layers={
+                name: np.concatenate([table.layers[name] for table in tables]) for name in tables[0].layers
+            },
+            originals={copy: id_ for table in tables for copy, id_ in table.originals.items()},
         )
 
     def concatenate(

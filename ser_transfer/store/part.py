@@ -1,20 +1,23 @@
-"""A part of the store: all embeddings of one encoder under one pooling and precision."""
+"""A part of the store: all embeddings of an encoder under one pooling and precision, or a layer's frames."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import xxhash
 
 from ser_transfer.store.files import StoreError, write_whole
+from ser_transfer.tables import text_table
 
 FORMAT = 1  # of part.json and of the shards beside it; a reader refuses what is newer
 DESCRIPTION = "part.json"
+FRAMES = "frames"  # in place of a pooling: the frames of one layer, as many as the recording is long
 MAX_SLUG = 40  # characters of the encoder's name in the folder's name; a local checkpoint's path may be long
 
 
@@ -28,10 +31,11 @@ class Part:
     Attributes:
         encoder: The encoder's name, for people.
         fingerprint: Hash of the encoder's weights, configuration and preprocessing.
-        pooling: Name of the pooling.
+        pooling: Name of the pooling, or `FRAMES`.
         precision: ``"float32"`` or ``"bf16"``, in which the encoder computed.
         layer_names: One name per layer, first to last.
-        dims: Size of each layer's embedding, after pooling.
+        dims: Size of each layer's embedding, after pooling; of frames, the size of one.
+        frame_rate: Hz, of frames; None where they are pooled.
     """
 
     encoder: str = field(compare=False)
@@ -40,6 +44,7 @@ class Part:
     precision: str
     layer_names: tuple[str, ...]
     dims: tuple[int, ...]
+    frame_rate: float | None = None
 
     def __post_init__(self) -> None:
         if not self.layer_names or len(set(self.layer_names)) != len(self.layer_names):
@@ -49,10 +54,21 @@ class Part:
                 f"a part wants one positive dim per layer, not {self.dims} for {len(self.layer_names)} layers"
             )
 
+        if self.holds_frames != (self.frame_rate is not None) or (self.holds_frames and len(self.dims) > 1):
+            raise StoreError(
+                f"a part wants a frame rate, and a single layer, if and only if it holds {FRAMES}; not "
+                f"{self.pooling} of {', '.join(self.layer_names)} at {self.frame_rate} Hz"
+            )
+
+    @property
+    def holds_frames(self) -> bool:
+        """Whether a row is an array of shape (frames, dim), and not one vector per layer."""
+        return self.pooling == FRAMES
+
     @property
     def folder_name(self) -> str:
         """A name that people can read, ending in a hash of all that makes the part."""
-        identity = asdict(self)
+        identity = _told(self)
         del identity["encoder"]
         digest = xxhash.xxh3_64_hexdigest(json.dumps(identity, sort_keys=True).encode())
         slug = re.sub(r"[^A-Za-z0-9._]+", "-", self.encoder)[-MAX_SLUG:].strip("-.")
@@ -60,7 +76,8 @@ class Part:
 
     def describe(self) -> str:
         """Name the part in a message."""
-        return f"{self.encoder} (fingerprint {self.fingerprint[:12]}, {self.pooling}, {self.precision})"
+        pooling = f"{FRAMES} of {self.layer_names[0]}" if self.holds_frames else self.pooling
+        return f"{self.encoder} (fingerprint {self.fingerprint[:12]}, {pooling}, {self.precision})"
 
 
 @dataclass(frozen=True)
@@ -83,16 +100,61 @@ class StoredPart:
     n_rows: int
     n_bytes: int
 
+    @property
+    def order(self) -> tuple[str, ...]:
+        """What lists are sorted by: the encoder's name first."""
+        part = self.part
+        return (
+            part.encoder,
+            part.fingerprint,
+            part.pooling,
+            part.precision,
+            *part.layer_names,
+            self.folder.name,
+        )
+
+
+def stored_table(parts: Sequence[StoredPart]) -> str:
+    """Lay out what a store holds as a table for people; nothing for an empty one."""
+    if not parts:
+        return ""
+    rows = [("encoder", "fingerprint", "pooling", "precision", "layers", "rows", "MB", "written (UTC)")]
+    rows += [
+        (
+            stored.part.encoder,
+            stored.part.fingerprint[:12],
+            stored.part.pooling,
+            stored.part.precision,
+            stored.part.layer_names[0] if stored.part.holds_frames else str(len(stored.part.layer_names)),
+            str(stored.n_rows),
+            f"{stored.n_bytes / 1e6:.1f}",
+            f"{stored.written:%Y-%m-%d %H:%M}",
+        )
+        for stored in parts
+    ]
+    return text_table(rows)
+
+
+def listing(parts: Iterable[StoredPart]) -> str:
+    """List parts in a message, one line each."""
+    lines = [f"  {stored.part.describe()}: {stored.n_rows} rows" for stored in parts]
+    return "\n".join(lines) or "  (the store is empty)"
+
 
 def write_description(folder: Path, part: Part) -> None:
     """Write a part's ``part.json``, whole."""
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    text = json.dumps({"format": FORMAT, **asdict(part), "created": created}, indent=2)
+    text = json.dumps({"format": FORMAT, **_told(part), "created": created}, indent=2)
 
     def fill(file: BinaryIO) -> None:
         file.write(f"{text}\n".encode())
 
     write_whole(folder, fill, lambda _: DESCRIPTION)
+
+
+def _told(part: Part) -> dict[str, Any]:
+    """Spell a part out, without what it does not have."""
+    return {name: value for name, value in asdict(part).items() if value is not None}
 
 
 def read_description(folder: Path) -> tuple[Part, datetime]:

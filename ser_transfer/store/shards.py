@@ -1,13 +1,14 @@
 """One shard: an Arrow stream file of some rows, named by the checksum of its own bytes.
 
 A column of keys, then one column per layer, all in a single record batch: so a layer is contiguous
-in the file, and reading one touches none of the others. `datasets.Dataset.from_file` opens it.
+in the file, and reading one touches none of the others. `datasets.Dataset.from_file` opens it. A row of
+a layer is a float32 vector, or a list of float16 frames.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +17,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ser_transfer.store.files import checksum, write_whole
-from ser_transfer.store.part import Part
 
 KEY = "audio_key"
 SUFFIX = ".arrow"
@@ -27,23 +27,32 @@ class DamagedShard(Exception):  # noqa: N818 - a finding that the store acts on,
     """A shard whose bytes are no longer those that were written."""
 
 
-def write_shard(
-    folder: Path, part: Part, keys: Sequence[str], layers: Sequence[npt.NDArray[np.float32]]
-) -> Path:
+def vectors_column(vectors: npt.NDArray[np.float32]) -> Any:
+    """Make a layer's column of a contiguous array of shape (rows, dim), without copying."""
+    return pa.FixedSizeListArray.from_arrays(vectors.reshape(-1), vectors.shape[1])
+
+
+def frames_column(sequences: Sequence[npt.NDArray[np.float16]]) -> Any:
+    """Make a layer's column of one or more arrays of shape (frames, dim), each with its own frames."""
+    offsets = np.cumsum([0, *map(len, sequences)], dtype=np.int32)
+    frames = np.concatenate(sequences)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.FixedSizeListArray.from_arrays(frames.reshape(-1), frames.shape[1])
+    )
+
+
+def write_shard(folder: Path, keys: Sequence[str], columns: Mapping[str, Any]) -> Path:
     """Write rows as one shard, whole.
 
     Args:
         folder: The part's folder.
-        part: Names the layers.
         keys: One audio key per row.
-        layers: Per layer a contiguous float32 array of shape (rows, dim).
+        columns: Per layer name, from `vectors_column` or `frames_column`.
 
     Raises:
         OSError: If the disk is full, say. No other shard is touched.
     """
-    columns = [pa.array(keys, pa.string())]
-    columns += [pa.FixedSizeListArray.from_arrays(layer.reshape(-1), layer.shape[1]) for layer in layers]
-    batch = pa.record_batch(columns, names=[KEY, *part.layer_names])
+    batch = pa.record_batch([pa.array(keys, pa.string()), *columns.values()], names=[KEY, *columns])
 
     def fill(file: BinaryIO) -> None:
         with pa.ipc.new_stream(file, batch.schema) as stream:
@@ -92,6 +101,42 @@ def layer_view(shard: Any, layer_name: str) -> npt.NDArray[np.float32]:
     column = shard.column(layer_name)
     view: npt.NDArray[np.float32] = column.values.to_numpy(zero_copy_only=True)
     return view.reshape(len(column), column.type.list_size)
+
+
+def frames_views(
+    shard: Any, layer_name: str, rows: npt.NDArray[np.int64]
+) -> Iterator[npt.NDArray[np.float16]]:
+    """View some rows' frames in an open shard as arrays of shape (frames, dim), without copying."""
+    column = shard.column(layer_name)
+    offsets = column.offsets.to_numpy()
+    frames: npt.NDArray[np.float16] = column.values.values.to_numpy(zero_copy_only=True)
+    frames = frames.reshape(-1, column.values.type.list_size)
+    for row in rows:
+        yield frames[offsets[row] : offsets[row + 1]]
+
+
+def by_shard(
+    shards: Mapping[Path, Any], places: npt.NDArray[np.int64]
+) -> Iterator[tuple[Path, npt.NDArray[np.intp], npt.NDArray[np.int64]]]:
+    """Sort wanted rows by shard.
+
+    Args:
+        shards: Keys per shard.
+        places: For each wanted row, its place among all rows of all shards.
+
+    Yields:
+        Per shard that is needed: its path, which of the wanted rows it has, and where (ascending).
+    """
+    order = np.argsort(places, kind="stable")
+    ends = np.cumsum([len(keys) for keys in shards.values()])
+    starts = ends - [len(keys) for keys in shards.values()]
+    bounds = np.searchsorted(places[order], ends)
+    low = 0
+    for path, start, high in zip(shards, starts, bounds, strict=True):
+        if high > low:
+            targets = order[low:high]
+            yield path, targets, places[targets] - start
+        low = high
 
 
 def set_aside(path: Path) -> bool:

@@ -17,9 +17,26 @@ import pyarrow.compute as pc
 
 from ser_transfer.store.embeddings import Embeddings
 from ser_transfer.store.files import StoreError, explaining
-from ser_transfer.store.part import DESCRIPTION, Part, StoredPart, read_description
-from ser_transfer.store.shards import DamagedShard, layer_view, list_shards, open_shard, read_keys, set_aside
-from ser_transfer.store.writer import MAX_BYTES, MAX_ROWS, MAX_SECONDS, StoreWriter
+from ser_transfer.store.frames import Frames
+from ser_transfer.store.part import DESCRIPTION, Part, StoredPart, listing, read_description
+from ser_transfer.store.shards import (
+    DamagedShard,
+    by_shard,
+    frames_views,
+    layer_view,
+    list_shards,
+    open_shard,
+    read_keys,
+    set_aside,
+)
+from ser_transfer.store.writer import (
+    MAX_BYTES,
+    MAX_ROWS,
+    MAX_SECONDS,
+    FramesWriter,
+    StoreWriter,
+    VectorsWriter,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +74,8 @@ class EmbeddingStore:
     ) -> StoreWriter:
         """Open a part for writing; see `StoreWriter`."""
         folder = next(iter(self._folders(part)), self.root / part.folder_name)
-        return StoreWriter(folder, part, max_rows=max_rows, max_bytes=max_bytes, max_seconds=max_seconds)
+        writer = FramesWriter if part.holds_frames else VectorsWriter
+        return writer(folder, part, max_rows=max_rows, max_bytes=max_bytes, max_seconds=max_seconds)
 
     def keys(self, part: Part) -> list[str]:
         """List the audio keys whose embeddings a part holds, each once."""
@@ -85,25 +103,20 @@ class EmbeddingStore:
             Per layer a float32 array of shape (len(keys), dim), in the order of `keys`.
 
         Raises:
-            StoreError: If a layer is unknown, or an embedding is not there: see `missing`.
+            StoreError: If a layer is unknown, or an embedding is not there: see `missing`; or if the part
+                holds frames.
         """
+        if part.holds_frames:
+            raise StoreError(f"{part.describe()} are no embeddings: read them with EmbeddingStore.frames")
         dims = dict(zip(part.layer_names, part.dims, strict=True))
         names = list(dims if layers is None else layers)
         for name in names:
             if name not in dims:
                 raise StoreError(f"{part.describe()} has no layer {name!r}; it has {', '.join(dims)}")
-        shards = self._shards(part)
-        # index_in gives the first place of a key among all shards: of a row written twice, the first counts.
-        places = pc.index_in(pa.array(keys, pa.string()), value_set=_chain(shards.values()))
-        if places.null_count:
-            first = keys[places.is_null().index(True).as_py()]
-            raise StoreError(
-                f"{places.null_count} of {len(keys)} embeddings by {part.describe()} are not in {self.root}, "
-                f"the first that of audio {first}: run `ser-transfer embed` with this corpus and encoder"
-            )
+        places = self._places(part, keys)
         rows = {name: np.empty((len(keys), dims[name]), np.float32) for name in names}
         with explaining(self.root):
-            for path, targets, sources in _by_shard(shards, places.to_numpy()):
+            for path, targets, sources in places:
                 shard = open_shard(path, verify=False)
                 for name in names:
                     rows[name][targets] = layer_view(shard, name)[sources]
@@ -136,11 +149,57 @@ class EmbeddingStore:
             precision=part.precision,
         )
 
+    def frames(self, part: Part, utterance_ids: Sequence[str], keys: Sequence[str]) -> Frames:
+        """Map the frames of one layer into memory: none is read before it is used.
+
+        Args:
+            part: Whose frames.
+            utterance_ids: One unique id per recording.
+            keys: The audio key of each.
+
+        Raises:
+            StoreError: If the part holds none, frames are not there (see `missing`), or ids are not unique,
+                or not as many as keys.
+        """
+        if part.frame_rate is None:
+            raise StoreError(f"{part.describe()} holds no frames: read it with EmbeddingStore.embeddings")
+        [layer_name] = part.layer_names
+        sequences: list[Any] = [None] * len(keys)
+        with explaining(self.root):
+            for path, targets, sources in self._places(part, keys):
+                views = frames_views(open_shard(path, verify=False), layer_name, sources)
+                for target, view in zip(targets, views, strict=True):
+                    sequences[target] = view
+        return Frames(
+            utterance_ids=tuple(utterance_ids),
+            sequences=tuple(sequences),
+            layer=layer_name,
+            frame_rate=part.frame_rate,
+            encoder=part.encoder,
+            fingerprint=part.fingerprint,
+            precision=part.precision,
+        )
+
+    def _places(self, part: Part, keys: Sequence[str]) -> Iterator[tuple[Path, Any, Any]]:
+        """Find the rows of some keys; see `by_shard`."""
+        shards = self._shards(part)
+        # index_in gives the first place of a key among all shards: of a row written twice, the first counts.
+        places = pc.index_in(pa.array(keys, pa.string()), value_set=_chain(shards.values()))
+        if places.null_count:
+            first = keys[places.is_null().index(True).as_py()]
+            flags = f" and --frames {part.layer_names[0]}" if part.holds_frames else ""
+            raise StoreError(
+                f"{places.null_count} of {len(keys)} embeddings by {part.describe()} are not in {self.root}, "
+                f"the first that of audio {first}: run `ser-transfer embed` with this corpus and "
+                f"encoder{flags}"
+            )
+        return by_shard(shards, places.to_numpy())
+
     def parts(self) -> list[StoredPart]:
         """List what the store holds, by the encoder's name. Checksums are not verified for it."""
         with explaining(self.root):
             found = [self._stored(folder, *read_description(folder)) for folder in self._part_folders()]
-        return sorted(found, key=lambda stored: (stored.part.encoder, stored.folder.name))
+        return sorted(found, key=lambda stored: stored.order)
 
     def clear(
         self, encoder: str, *, pooling: str | None = None, precision: str | None = None
@@ -150,7 +209,7 @@ class EmbeddingStore:
         Args:
             encoder: An encoder's name, which means all fingerprints it has had, or the first digits
                 (at least `MIN_PREFIX`) of one fingerprint.
-            pooling: Remove only this pooling; None for all.
+            pooling: Remove only this pooling, or ``"frames"``; None for all, frames too.
             precision: Remove only this precision; None for all.
 
         Returns:
@@ -165,7 +224,7 @@ class EmbeddingStore:
             meant = [stored for stored in parts if stored.part.fingerprint.startswith(encoder)]
             if len({stored.part.fingerprint for stored in meant}) > 1:
                 raise StoreError(
-                    f"fingerprint {encoder}… is ambiguous: give more digits of one of\n{_listing(meant)}"
+                    f"fingerprint {encoder}… is ambiguous: give more digits of one of\n{listing(meant)}"
                 )
         meant = [
             stored
@@ -176,7 +235,7 @@ class EmbeddingStore:
             raise StoreError(
                 f"nothing in {self.root} is by encoder {encoder!r} (pooling {pooling or 'any'}, precision "
                 f"{precision or 'any'}). Name one of these, or {MIN_PREFIX} digits of its fingerprint:\n"
-                + _listing(parts)
+                + listing(parts)
             )
         with explaining(self.root):
             for stored in meant:
@@ -237,34 +296,3 @@ class EmbeddingStore:
 
 def _chain(arrays: Iterable[Any]) -> Any:
     return pa.chunked_array(list(arrays), pa.string())
-
-
-def _by_shard(
-    shards: dict[Path, Any], places: npt.NDArray[np.int64]
-) -> Iterator[tuple[Path, npt.NDArray[np.intp], npt.NDArray[np.int64]]]:
-    """Sort wanted rows by shard.
-
-    Args:
-        shards: Keys per shard.
-        places: For each wanted row, its place among all rows of all shards.
-
-    Yields:
-        Per shard that is needed: its path, which of the wanted rows it has, and where (ascending).
-    """
-    order = np.argsort(places, kind="stable")
-    ends = np.cumsum([len(keys) for keys in shards.values()])
-    starts = ends - [len(keys) for keys in shards.values()]
-    bounds = np.searchsorted(places[order], ends)
-    low = 0
-    for path, start, high in zip(shards, starts, bounds, strict=True):
-        if high > low:
-            targets = order[low:high]
-            yield path, targets, places[targets] - start
-        low = high
-
-
-def _listing(parts: Iterable[StoredPart]) -> str:
-    return (
-        "\n".join(f"  {stored.part.describe()}: {stored.n_rows} rows" for stored in parts)
-        or "  (the store is empty)"
-    )

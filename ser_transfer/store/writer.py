@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ser_transfer.store.files import StoreError, explaining, remove_leftovers
 from ser_transfer.store.part import DESCRIPTION, Part, write_description
-from ser_transfer.store.shards import write_shard
+from ser_transfer.store.shards import frames_column, vectors_column, write_shard
 
 MAX_ROWS = 512  # per shard: a few seconds of handcrafted features, 40 MB of wav2vec2-base
 MAX_BYTES = 64 << 20  # per shard, and about all the memory a writer takes
 MAX_SECONDS = 10.0  # of work that a kill can lose
 
 
-class StoreWriter:
+class StoreWriter(ABC):
     """Collects rows and writes them as shards: when there are enough, when they are old, and at the end.
 
     Use it as a context manager. A body that raises, or is interrupted, still keeps the rows it added.
@@ -43,13 +45,12 @@ class StoreWriter:
         max_bytes: int = MAX_BYTES,
         max_seconds: float = MAX_SECONDS,
     ) -> None:
-        row_bytes = sum(part.dims) * np.dtype(np.float32).itemsize
-        self._max_rows = max(1, min(max_rows, max_bytes // row_bytes))
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
         self._max_seconds = max_seconds
         self._folder = folder
         self._part = part
         self._keys: list[str] = []
-        self._layers = [np.empty((self._max_rows, dim), np.float32) for dim in part.dims]
         self._oldest = 0.0  # time.monotonic() at the first row that is not yet written
 
     def __enter__(self) -> StoreWriter:
@@ -66,40 +67,28 @@ class StoreWriter:
         self.flush()
 
     def add(self, key: str, layers: Sequence[npt.ArrayLike]) -> None:
-        """Add one recording's embedding.
+        """Add one recording's embedding, or its frames.
 
         Args:
             key: The audio key, from `ser_transfer.audio.audio_key`.
-            layers: One finite array of shape (dim,) per layer of the part. They are copied.
+            layers: One finite array per layer of the part: of shape (dim,), or (frames, dim) where the part
+                holds frames. They are copied.
 
         Raises:
-            StoreError: If a layer is missing, of another shape, or not finite; or if a shard that was
-                due could not be written. The rows added before are kept in the first case.
+            StoreError: If a layer is missing, of another shape, or not finite; if frames are beyond float16;
+                or if a shard that was due could not be written. The rows added before are kept but in the
+                last case.
         """
         if len(layers) != len(self._part.dims):
             raise StoreError(
                 f"{self._part.describe()} has {len(self._part.dims)} layers, and the embedding of {key} has "
                 f"{len(layers)}"
             )
-        row = len(self._keys)
-        for name, buffer, layer in zip(self._part.layer_names, self._layers, layers, strict=True):
-            vector = np.asarray(layer)
-            if vector.shape != buffer[row].shape:
-                raise StoreError(
-                    f"layer {name} of {self._part.describe()} wants shape {buffer[row].shape}, and the "
-                    f"embedding of {key} has {vector.shape}"
-                )
-            with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, and is refused below
-                buffer[row] = vector
-            if not np.isfinite(buffer[row]).all():
-                raise StoreError(
-                    f"layer {name} of {self._part.describe()} is not finite for {key}: NaN or inf would "
-                    "spoil every head trained on it. Listen to that recording, or try --precision float32"
-                )
+        self._take(key, layers)
         if not self._keys:
             self._oldest = time.monotonic()
         self._keys.append(key)
-        if len(self._keys) >= self._max_rows or time.monotonic() - self._oldest >= self._max_seconds:
+        if self._is_full() or time.monotonic() - self._oldest >= self._max_seconds:
             self.flush()
 
     def flush(self) -> None:
@@ -111,6 +100,91 @@ class StoreWriter:
         if not self._keys:
             return
         # Emptied first: what failed once is not tried again on the way out.
+        columns = self._emptied()
         keys, self._keys = self._keys, []
         with explaining(self._folder):
-            write_shard(self._folder, self._part, keys, [layer[: len(keys)] for layer in self._layers])
+            write_shard(self._folder, keys, dict(zip(self._part.layer_names, columns, strict=True)))
+
+    @abstractmethod
+    def _take(self, key: str, layers: Sequence[npt.ArrayLike]) -> None:
+        """Copy a row to where `len(self._keys)` rows are waiting, or refuse it."""
+
+    @abstractmethod
+    def _is_full(self) -> bool:
+        """Whether the rows that are waiting make a shard."""
+
+    @abstractmethod
+    def _emptied(self) -> list[Any]:
+        """Hand over the rows that are waiting, as one column per layer."""
+
+    def _not_finite(self, name: str, key: str) -> StoreError:
+        return StoreError(
+            f"layer {name} of {self._part.describe()} is not finite for {key}: NaN or inf would spoil every "
+            "head trained on it. Listen to that recording, or try --precision float32"
+        )
+
+
+class VectorsWriter(StoreWriter):
+    """Writes one float32 vector per layer and recording, from buffers that are filled again and again."""
+
+    def __init__(self, folder: Path, part: Part, **limits: Any) -> None:
+        super().__init__(folder, part, **limits)
+        row_bytes = sum(part.dims) * np.dtype(np.float32).itemsize
+        self._max_rows = max(1, min(self._max_rows, self._max_bytes // row_bytes))
+        self._layers = [np.empty((self._max_rows, dim), np.float32) for dim in part.dims]
+
+    def _take(self, key: str, layers: Sequence[npt.ArrayLike]) -> None:
+        row = len(self._keys)
+        for name, buffer, layer in zip(self._part.layer_names, self._layers, layers, strict=True):
+            vector = np.asarray(layer)
+            if vector.shape != buffer[row].shape:
+                raise StoreError(
+                    f"layer {name} of {self._part.describe()} wants shape {buffer[row].shape}, and the "
+                    f"embedding of {key} has {vector.shape}"
+                )
+            with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, and is refused below
+                buffer[row] = vector
+            if not np.isfinite(buffer[row]).all():
+                raise self._not_finite(name, key)
+
+    def _is_full(self) -> bool:
+        return len(self._keys) >= self._max_rows
+
+    def _emptied(self) -> list[Any]:
+        return [vectors_column(layer[: len(self._keys)]) for layer in self._layers]
+
+
+class FramesWriter(StoreWriter):
+    """Writes one layer's frames in float16, for each recording as many as it has."""
+
+    def __init__(self, folder: Path, part: Part, **limits: Any) -> None:
+        super().__init__(folder, part, **limits)
+        self._sequences: list[npt.NDArray[np.float16]] = []
+
+    def _take(self, key: str, layers: Sequence[npt.ArrayLike]) -> None:
+        [name], [dim] = self._part.layer_names, self._part.dims
+        frames = np.asarray(layers[0])
+        if frames.ndim != 2 or frames.shape[1] != dim or not len(frames):
+            raise StoreError(
+                f"{self._part.describe()} want shape (frames, {dim}) with one frame or more, and those of "
+                f"{key} have {frames.shape}"
+            )
+        if not np.isfinite(frames).all():
+            raise self._not_finite(name, key)
+        with np.errstate(over="ignore"):  # what becomes inf is refused below
+            halves = np.array(frames, np.float16)
+        if not np.isfinite(halves).all():
+            raise StoreError(
+                f"{self._part.describe()} reach {np.abs(frames).max():.6g} for {key}, and frames are kept in "
+                f"float16, which ends at {np.finfo(np.float16).max:.0f}. Leave {name} out of --frames; its "
+                "pooled embeddings are kept in float32"
+            )
+        self._sequences.append(halves)
+
+    def _is_full(self) -> bool:
+        n_bytes = sum(sequence.nbytes for sequence in self._sequences)
+        return len(self._sequences) >= self._max_rows or n_bytes >= self._max_bytes
+
+    def _emptied(self) -> list[Any]:
+        sequences, self._sequences = self._sequences, []
+        return [frames_column(sequences)]

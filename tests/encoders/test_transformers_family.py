@@ -8,7 +8,8 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 import torch
-from tiny_checkpoints import CHECKPOINTS
+from properties import deviation_from_alone, largest_deviation, plain_hidden_states
+from tiny_checkpoints import LISTED
 from torch import nn
 from torch.nn import functional
 
@@ -36,55 +37,14 @@ def waveforms(make_waveform):
     return [make_waveform(seconds, seed) for seed, seconds in enumerate(SECONDS)]
 
 
-def largest_deviation(frames: torch.Tensor, expected: torch.Tensor) -> float:
-    """Largest distance between two frames, relative to the frame's norm."""
-    return float(((frames - expected).norm(dim=-1) / expected.norm(dim=-1)).max())
-
-
-def deviation_from_alone(encoder, waveforms) -> float:
-    """Largest deviation of any frame of any layer in the batch from what its clip gives alone."""
-    together = encoder.encode(waveforms)
-    deviations = []
-    for row, waveform in enumerate(waveforms):
-        alone = encoder.encode([waveform])
-        for layer, mask, lone_layer, lone_mask in zip(
-            together.layers, together.frame_masks, alone.layers, alone.frame_masks, strict=True
-        ):
-            assert lone_mask.all()
-            assert mask[row].sum() == lone_mask.sum()
-            deviations.append(largest_deviation(layer[row, mask[row]], lone_layer[0]))
-    return max(deviations)
-
-
-def plain_hidden_states(folder, waveform) -> list[torch.Tensor]:
-    """All layers of one clip as plain transformers gives them, each (frames, dim), padding and all."""
-    from transformers import AutoFeatureExtractor, AutoModel
-
-    extractor, model = AutoFeatureExtractor.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-    if model.config.model_type == "whisper":
-        model = model.get_encoder()
-    with torch.no_grad():
-        inputs = extractor(waveform, sampling_rate=16_000, return_tensors="pt")
-        output = model(**inputs, output_hidden_states=True)
-    layers = [layer[0] for layer in output.hidden_states]
-    if output.last_hidden_state[0].shape == layers[-1].shape:
-        layers[-1] = output.last_hidden_state[0]
-    if model.config.model_type == "audio-spectrogram-transformer":
-        n_steps = (1024 - 16) // 10 + 1
-        layers = [
-            torch.stack([layer[2 + step :: n_steps].mean(0) for step in range(n_steps)]) for layer in layers
-        ]
-    return layers
-
-
-@pytest.mark.parametrize("name", CHECKPOINTS)
+@pytest.mark.parametrize("name", LISTED)
 def test_a_clip_gives_the_same_frames_alone_and_in_any_batch(name, tiny_checkpoint, waveforms):
     encoder = load_transformers_encoder(str(tiny_checkpoint(name)))
     assert deviation_from_alone(encoder, waveforms) < 1e-5
 
 
 # The shortened output of an adapter, which plain transformers gives last, is no layer of ours.
-@pytest.mark.parametrize("name", sorted(set(CHECKPOINTS) - {"wav2vec2-adapter"}))
+@pytest.mark.parametrize("name", sorted(set(LISTED) - {"wav2vec2-adapter"}))
 @pytest.mark.filterwarnings("ignore:Support for mismatched")  # by the plain WavLM, given a mask of ones
 def test_a_clip_alone_gives_what_plain_transformers_gives(name, tiny_checkpoint, make_waveform):
     folder, waveform = tiny_checkpoint(name), make_waveform(1.0213)

@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from ser_transfer.encoders import load_encoder
-from ser_transfer.encoders.audioset_networks import YamnetNetwork, random_weights
+from ser_transfer.encoders.audioset_networks import Bfloat16Convolution, YamnetNetwork, random_weights
 from ser_transfer.encoders.base import EncoderError
-from ser_transfer.encoders.yamnet import load_yamnet
+from ser_transfer.encoders.yamnet import BFLOAT16_LAYERS, load_yamnet
+from ser_transfer.pooling import mean_std_pool
 
 STRIDES = {1: 2, 3: 2, 5: 2, 7: 2, 13: 2}
 
@@ -167,6 +168,53 @@ def test_a_long_recording_is_the_same_in_several_passes(encoder, monkeypatch):
         torch.testing.assert_close(hidden, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:this CPU has no bfloat16")
+def test_bf16_points_where_float32_points_and_leaves_the_sensitive_layers_alone(weights, encoder):
+    waveform = [noise(1.9)]
+    exact = encoder.encode(waveform)
+    rounded = load_yamnet(weights=weights, device="cpu", precision="bf16").encode(waveform)
+    for i in range(14):
+        pooled = [mean_std_pool(states.layers[i], states.frame_masks[i])[0] for states in (exact, rounded)]
+        assert rounded.layers[i].dtype == torch.float32
+        assert functional.cosine_similarity(*pooled, dim=0) > 0.9999
+        assert torch.equal(*pooled) == (i + 1 < min(BFLOAT16_LAYERS))
+
+
+@pytest.mark.filterwarnings("ignore:this CPU has no bfloat16")
+def test_bf16_keeps_the_embeddings_of_speech(shared):
+    from ser_transfer.audio import read_audio
+
+    file = shared / "weights/yamnet/yamnet.safetensors"
+    exact, rounded = (load_yamnet(weights=file, device="cpu", precision=p) for p in ("float32", "bf16"))
+    paths = sorted((shared / "corpora/ravdess").rglob("*.flac"))
+    for path in paths[:: len(paths) // 8]:
+        states = [encoder.encode([read_audio(path)]) for encoder in (exact, rounded)]
+        for layers in zip(*(of_one.layers for of_one in states), strict=True):
+            pooled = [mean_std_pool(layer, states[0].frame_masks[0])[0] for layer in layers]
+            assert functional.cosine_similarity(*pooled, dim=0) >= 0.9999
+
+
+@pytest.mark.filterwarnings("ignore:this CPU has no bfloat16")
+def test_a_bfloat16_convolution_rounds_its_factors_and_not_its_bias():
+    generator = torch.Generator().manual_seed(0)
+    convolution = nn.Conv2d(64, 8, 1)
+    for parameter in convolution.parameters():
+        nn.init.normal_(parameter, generator=generator)
+    x = torch.randn(2, 64, 3, 2, generator=generator)
+    with torch.inference_mode():
+        product = torch.einsum(
+            "oi,bihw->bohw",
+            convolution.weight.bfloat16().double()[..., 0, 0],
+            x.bfloat16().double(),
+        )
+        expected = product.float() + convolution.bias.reshape(-1, 1, 1)
+        given = Bfloat16Convolution(convolution)(x)
+        # What is left is the rounding of the products' sum, to 8 bits.
+        assert (given - expected).abs().max() <= product.abs().max() / 2**8
+        silent = Bfloat16Convolution(convolution)(torch.zeros_like(x))
+    assert torch.equal(silent, convolution.bias.reshape(-1, 1, 1).expand_as(silent))
+
+
 def test_untrained_weights_follow_the_seed_alone_and_let_the_signal_through():
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
@@ -204,7 +252,6 @@ def test_the_fingerprint_follows_the_content_of_the_weights_not_their_path(weigh
         ({"untrained": True, "weights": "a.h5"}, "takes no weights where it is untrained"),
         ({"weights": "nowhere.h5"}, "no file of weights at nowhere.h5"),
         ({"untrained": True, "precision": "float16"}, "float32 or bf16"),
-        ({"untrained": True, "precision": "bf16"}, "leave --precision out"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_at_once(options, message):

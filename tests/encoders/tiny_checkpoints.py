@@ -6,7 +6,12 @@ import torch
 import transformers
 from transformers import (
     ASTFeatureExtractor,
+    GraniteSpeech5FeatureExtractor,
+    LasrFeatureExtractor,
+    ParakeetFeatureExtractor,
     SeamlessM4TFeatureExtractor,
+    Speech2TextFeatureExtractor,
+    SpeechT5FeatureExtractor,
     Wav2Vec2FeatureExtractor,
     WhisperFeatureExtractor,
 )
@@ -43,6 +48,62 @@ WHISPER = {
 normalised = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False)
 masked = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
 raw = Wav2Vec2FeatureExtractor(do_normalize=False)
+
+ENCODER_DECODER = {
+    **WHISPER,
+    "conv_channels": 16,  # Speech2Text's
+}
+SPEECHT5 = {
+    **{key: value for key, value in WHISPER.items() if key not in ("d_model", "bos_token_id")},
+    "hidden_size": 32,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 32,
+    "num_conv_pos_embedding_groups": 4,
+}
+MOONSHINE = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "vocab_size": 40,
+    **{f"{part}_num_hidden_layers": n for part, n in (("encoder", 3), ("decoder", 1))},
+    **{f"{part}_num_attention_heads": 2 for part in ("encoder", "decoder")},
+}
+FAST_CONFORMER = {**TRANSFORMER, "subsampling_conv_channels": 8}
+GRANITE = {**TRANSFORMER, "num_hidden_layers": 4, "vocab_size": 40}
+LANGUAGE_MODEL = {**TRANSFORMER, "model_type": "qwen2", "num_key_value_heads": 2, "vocab_size": 40}
+QWEN2_AUDIO = {key: value for key, value in WHISPER.items() if key.startswith("encoder") or key == "d_model"}
+SEAMLESS = {
+    "hidden_size": 32,
+    **{f"{prefix}vocab_size": 40 for prefix in ("", "t2u_", "unit_hifi_gan_")},
+    **{f"{prefix}{part}_layers": 1 for prefix in ("", "t2u_") for part in ("encoder", "decoder")},
+    **{f"{prefix}{part}_ffn_dim": 48 for prefix in ("", "t2u_") for part in ("encoder", "decoder")},
+    **{f"{prefix}{part}_attention_heads": 2 for prefix in ("", "t2u_") for part in ("encoder", "decoder")},
+    "speech_encoder_layers": 3,
+    "speech_encoder_attention_heads": 2,
+    "speech_encoder_intermediate_size": 48,
+    "upsample_initial_channel": 32,
+    "unit_embed_dim": 16,
+    "lang_embed_dim": 8,
+    "spkr_embed_dim": 8,
+}
+
+of_whisper = WhisperFeatureExtractor(feature_size=128)
+of_whisper_masked = WhisperFeatureExtractor(feature_size=128, return_attention_mask=True)
+
+# Types whose frames are measured; and, for the plain model to compare with, where its audio encoder sits.
+MEASURED_PARTS = {
+    "qwen2-audio-encoder": "",
+    "qwen2-audio": "model.audio_tower",
+    "voxtral-encoder": "",
+    "audioflamingo3-encoder": "",
+    "speech-to-text": "model.encoder",
+    "moonshine": "model.encoder",
+    "speecht5": "speecht5.encoder",
+    "parakeet-encoder": "",
+    "parakeet-ctc": "encoder",
+    "seamless-m4t": "speech_encoder",
+    "lasr-encoder": "",
+    "granite-speech5-encoder": "",
+}
 
 # name: (class of the saved model, settings of its config, feature extractor)
 CHECKPOINTS = {
@@ -92,7 +153,36 @@ CHECKPOINTS = {
     "whisper-classifier": ("WhisperForAudioClassification", WHISPER, WhisperFeatureExtractor()),
     "ast": ("ASTModel", TRANSFORMER, ASTFeatureExtractor()),
     "ast-classifier": ("ASTForAudioClassification", TRANSFORMER, ASTFeatureExtractor()),
+    "qwen2-audio-encoder": ("Qwen2AudioEncoder", QWEN2_AUDIO, of_whisper),
+    "qwen2-audio": (
+        "Qwen2AudioForConditionalGeneration",
+        {
+            "audio_config": {**QWEN2_AUDIO, "model_type": "qwen2_audio_encoder"},
+            "text_config": LANGUAGE_MODEL,
+            "audio_token_index": 5,
+        },
+        of_whisper_masked,
+    ),
+    "voxtral-encoder": ("VoxtralEncoder", TRANSFORMER, of_whisper),
+    "audioflamingo3-encoder": ("AudioFlamingo3Encoder", TRANSFORMER, of_whisper_masked),
+    "speech-to-text": (
+        "Speech2TextForConditionalGeneration",
+        ENCODER_DECODER,
+        Speech2TextFeatureExtractor(),
+    ),
+    "moonshine": ("MoonshineForConditionalGeneration", MOONSHINE, raw),
+    "speecht5": ("SpeechT5ForSpeechToText", SPEECHT5, SpeechT5FeatureExtractor()),
+    "parakeet-encoder": ("ParakeetEncoder", FAST_CONFORMER, ParakeetFeatureExtractor()),
+    "parakeet-ctc": (
+        "ParakeetForCTC",
+        {"encoder_config": FAST_CONFORMER, "vocab_size": 40, "pad_token_id": 39},
+        ParakeetFeatureExtractor(),
+    ),
+    "seamless-m4t": ("SeamlessM4TModel", SEAMLESS, SeamlessM4TFeatureExtractor()),
+    "lasr-encoder": ("LasrEncoder", FAST_CONFORMER, LasrFeatureExtractor()),
+    "granite-speech5-encoder": ("GraniteSpeech5Encoder", GRANITE, GraniteSpeech5FeatureExtractor()),
 }
+LISTED = tuple(name for name in CHECKPOINTS if name not in MEASURED_PARTS)
 
 
 def save_checkpoint(name: str, folder: Path) -> Path:

@@ -1,0 +1,109 @@
+"""What the store has of a corpus, copies included; what it lacks is answered with the command to type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ser_transfer.augment import Copies
+from ser_transfer.encoders import Encoder
+from ser_transfer.fill import frames_part_of, part_of
+from ser_transfer.splits import Audit, Split, allowed_leaks, audit_split, refuse_leaks
+from ser_transfer.store import Embeddings, EmbeddingStore, Frames, StoreError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def stored_embeddings(
+    store: str,
+    keys: Mapping[str, str],
+    encoder: Encoder,
+    *,
+    pooling: str | None,
+    copies: Copies | None,
+    embed_flags: str,
+) -> Embeddings:
+    """Read an encoder's embeddings of a corpus, and of its augmented copies.
+
+    Args:
+        store: Its folder.
+        keys: Audio key per utterance id.
+        encoder: Whose.
+        pooling: None for the encoder's own.
+        copies: Which copies to add; None for none.
+        embed_flags: Of the embed command that computes them.
+
+    Raises:
+        StoreError: If some are not there; it says the command.
+    """
+    all_keys, originals = with_copy_keys(keys, copies)
+    try:
+        part = part_of(encoder, pooling)
+        found = EmbeddingStore(store).embeddings(part, list(all_keys), list(all_keys.values()))
+    except StoreError as error:
+        raise _how_to_embed(error, embed_flags) from error
+    return replace(found, originals=originals)
+
+
+def stored_frames(
+    store: str,
+    keys: Mapping[str, str],
+    encoder: Encoder,
+    *,
+    layer: str,
+    copies: Copies | None,
+    embed_flags: str,
+) -> Frames:
+    """Read the frames of one layer; see `stored_embeddings`."""
+    all_keys, originals = with_copy_keys(keys, copies)
+    try:
+        part = frames_part_of(encoder, layer)
+        found = EmbeddingStore(store).frames(part, list(all_keys), list(all_keys.values()))
+    except StoreError as error:
+        raise _how_to_embed(error, f"{embed_flags} --frames {layer}") from error
+    return replace(found, originals=originals)
+
+
+def with_copy_keys(keys: Mapping[str, str], copies: Copies | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Add the store keys of augmented copies.
+
+    Returns:
+        Store key per id, and per id of a copy what it is a copy of.
+    """
+    found, originals = dict(keys), {}
+    if copies is not None:
+        for id_, key in keys.items():
+            for copy_id, copy in copies.of(id_, key):
+                found[copy_id], originals[copy_id] = copy.key, id_
+    return found, originals
+
+
+def refused_if_leaky(
+    corpus: Dataset, split: Split, keys: Mapping[str, str], baseline: Embeddings | None, allow: str | None
+) -> Audit:
+    """Audit a split before anything is trained on it.
+
+    Args:
+        corpus: From `ser_transfer.load_corpus`.
+        split: Of the corpus.
+        keys: Audio key per utterance id.
+        baseline: The `mfcc` baseline's embeddings, by which near-identical audio is found; None, or another
+            encoder's, and it is not looked for.
+        allow: What may be shared, as ``--allow`` says it.
+
+    Raises:
+        LeakError: If the split shares what was not asked for.
+    """
+    mfcc = None
+    if baseline is not None and baseline.encoder == "mfcc":
+        (vectors,) = baseline.layers.values()
+        mfcc = dict(zip(baseline.utterance_ids, vectors, strict=True))
+    found = audit_split(corpus, split, keys, mfcc)
+    refuse_leaks(found, allowed_leaks(allow))
+    return found
+
+
+def _how_to_embed(error: StoreError, flags: str) -> StoreError:
+    return StoreError(f"{error}\nFirst run: python -m ser_transfer.embed {flags}")

@@ -1,0 +1,19 @@
+"""Runs: systems scored on the same folds, as a table, as figures, as a page and as a folder."""
+
+from ser_transfer.runs.figures import Mapped, slug
+from ser_transfer.runs.files import RunError, save_run
+from ser_transfer.runs.run import Run
+from ser_transfer.runs.system import MAJORITY, Role, System, provenance, ranked
+
+__all__ = [
+    "MAJORITY",
+    "Mapped",
+    "Role",
+    "Run",
+    "RunError",
+    "System",
+    "provenance",
+    "ranked",
+    "save_run",
+    "slug",
+]

@@ -1,0 +1,160 @@
+"""The folder that keeps a run.
+
+Every table and plot is made from a run folder:
+
+    outputs/<name>/
+      recipe.yaml            the settings, defaults included
+      metrics.json           scores of every system, their intervals, choices and calibration; the protocol
+      predictions.parquet    one row per system and utterance: fold, truth, probabilities, temperature
+      leaderboard.md, .csv   the table
+      report.html            all of it on one page, which opens from disk
+      *.png, *.svg           the figures
+      model/                 see `ser_transfer.model`; after a run of all folds
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ser_transfer.errors import SerTransferError
+from ser_transfer.plots import save_figure
+from ser_transfer.runs.figures import Mapped, figures
+from ser_transfer.runs.report import report
+from ser_transfer.runs.run import Run
+from ser_transfer.runs.system import System
+from ser_transfer.tables import markdown_table
+
+
+class RunError(SerTransferError):
+    """A run folder that cannot be written or read."""
+
+
+def save_run(
+    run: Run,
+    folder: Path,
+    recipe: Mapping[str, Any],
+    *,
+    plots: bool = True,
+    mapped: Mapped | None = None,
+) -> None:
+    """Write the run folder; what an earlier run of the same name left in it is replaced.
+
+    Args:
+        run: What to keep.
+        folder: Made if it is not there.
+        recipe: The settings that led here.
+        plots: Whether to draw the figures and the report too.
+        mapped: What to draw the map of emotions and speakers from; None draws none.
+
+    Raises:
+        RunError: If the folder cannot be written.
+    """
+    import pandas as pd
+    import yaml
+
+    tables = [_table_of(system) for system in run.systems]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _clear(folder)
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(recipe), sort_keys=False), encoding="utf-8")
+        pd.concat(map(pd.DataFrame, tables)).to_parquet(folder / "predictions.parquet", index=False)
+        (folder / "leaderboard.md").write_text(_markdown(run), encoding="utf-8")
+        (folder / "leaderboard.csv").write_text(_csv(run), encoding="utf-8")
+        if plots:
+            drawn = list(figures(run, mapped))
+            for drawing in drawn:
+                for ending in ("png", "svg"):
+                    save_figure(drawing.figure, folder / f"{drawing.name}.{ending}")
+            report(run, drawn).save(folder / "report.html")
+        text = json.dumps(run.metrics(), indent=2, ensure_ascii=False)
+        (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RunError(
+            f"cannot write the run to {folder}: {error.strerror}; name another with --out"
+        ) from error
+
+
+FIGURES = (
+    "leaderboard",
+    "speakers",
+    "layers",
+    "map",
+    "confusion_*",
+    "counts_*",
+    "per_class_*",
+    "roc_*",
+    "precision_recall_*",
+    "reliability_*",
+    "coverage_*",
+    "groups_*",
+    "training_*",
+)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run left: its plots and its model would pass for this one's.
+
+    Only in a folder that holds a run, and only what runs write: `--out` may name any folder.
+    """
+    if not (folder / "metrics.json").is_file():
+        return
+    for name in FIGURES:
+        for path in (*folder.glob(f"{name}.png"), *folder.glob(f"{name}.svg")):
+            path.unlink()
+    (folder / "report.html").unlink(missing_ok=True)
+    if (folder / "model" / "head.skops").is_file():
+        shutil.rmtree(folder / "model")
+
+
+CSV_COLUMNS = (
+    *("system", "role", "uar", "uar_low", "uar_high", "wa", "macro_f1"),
+    *("above_baseline", "above_low", "above_high", "p_holm", "seconds", "n_parameters"),
+    "speaker_independent",
+)
+
+
+def _markdown(run: Run) -> str:
+    title = run.title.replace("\n", "  \n")
+    return f"{title}\n\n{markdown_table(run.rows())}\n"
+
+
+def _csv(run: Run) -> str:
+    """The numbers in full, one row per system."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for system in run.systems:
+        found = run.differences.get(system.name)
+        above = (None,) * 4
+        if found is not None:
+            above = (found.uar, *(found.interval or (None, None)), found.p_value)
+        scores, spent = system.scores, system.predictions
+        row: list[Any] = [system.name, system.role, scores.uar, *(system.interval or (None, None))]
+        row += [scores.wa, scores.macro_f1, *above, spent.seconds, spent.n_parameters]
+        writer.writerow([*row, run.split.speaker_independent])
+    return text.getvalue()
+
+
+def _table_of(system: System) -> dict[str, Any]:
+    """The rows of `predictions.parquet` that one system has."""
+    predictions = system.predictions
+    probabilities = {
+        f"p_{emotion}": predictions.probabilities[:, column]
+        for column, emotion in enumerate(predictions.classes)
+    }
+    return {
+        "system": [system.name] * len(predictions.utterance_ids),
+        "utterance_id": predictions.utterance_ids,
+        "speaker": predictions.speakers,
+        "fold": predictions.folds,
+        "truth": predictions.truth,
+        "predicted": predictions.predicted,
+        "temperature": [predictions.temperatures.get(fold) for fold in predictions.folds],
+        **probabilities,
+    }

@@ -1,0 +1,178 @@
+"""A run: systems scored on the same folds of one corpus."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+from ser_transfer import __version__
+from ser_transfer.cross_validation import Search
+from ser_transfer.metrics import Difference, difference, holm
+from ser_transfer.runs.system import System, ranked
+from ser_transfer.splits import Split
+from ser_transfer.tables import text_table
+
+# Libraries whose version can move a score.
+LIBRARIES = ("numpy", "scikit-learn", "scipy", "librosa", "torch", "transformers", "soxr")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Systems scored on the same folds of one corpus.
+
+    Attributes:
+        corpus: Its name.
+        split: The folds, and whether speakers stand on one side only.
+        search: What each fold could choose from.
+        speaker_normalised: Whether features were standardised within each speaker.
+        systems: Best first; the baseline where there is one, and the floor at the end.
+        leak: The same systems under the speaker-dependent split, where it was asked what a leak is worth.
+        audit: What the split shares between its sides, in words.
+    """
+
+    corpus: str
+    split: Split
+    search: Search
+    speaker_normalised: bool
+    systems: tuple[System, ...]
+    leak: Run | None = None
+    audit: str = ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What anyone who quotes the score has to quote with it."""
+        found = []
+        if not self.split.speaker_independent:
+            found.append(f"NOT SPEAKER-INDEPENDENT: {self.split.description}")
+        if self.speaker_normalised:
+            found.append("SPEAKER-NORMALISED: uses unlabelled statistics of the test speakers")
+        return tuple(found)
+
+    @property
+    def title(self) -> str:
+        """Corpus, split, n: what stands above every table and plot."""
+        scores = self.systems[0].scores
+        n_utterances = sum(map(sum, scores.confusion))
+        speakers = "speakers unknown" if scores.n_speakers is None else f"{scores.n_speakers} speakers"
+        stamped = "".join(f"\n{warning}" for warning in self.warnings)
+        return f"{self.corpus} · {self.split.description} · n = {n_utterances}, {speakers}{stamped}"
+
+    @property
+    def baseline(self) -> System | None:
+        """The handcrafted system that differences are taken to."""
+        return next((system for system in self.systems if system.role == "baseline"), None)
+
+    @property
+    def best(self) -> System:
+        """The system with the highest UAR."""
+        return ranked(self.systems)[0]
+
+    @cached_property
+    def differences(self) -> dict[str, Difference]:
+        """UAR above the baseline's, by system; p values corrected for the number of comparisons (Holm)."""
+        baseline = self.baseline
+        if baseline is None:
+            return {}
+        found = {
+            system.name: difference(
+                system.predictions.truth,
+                system.predictions.predicted,
+                baseline.predictions.predicted,
+                system.predictions.classes,
+                system.predictions.speakers,
+            )
+            for system in self.systems
+            if system.role not in ("baseline", "floor")
+        }
+        corrected = holm([each.p_value for each in found.values()])
+        return {
+            name: replace(each, p_value=p_value)
+            for (name, each), p_value in zip(found.items(), corrected, strict=True)
+        }
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table as text, header first."""
+        header: tuple[str, ...] = ("system", "UAR", "95 % interval", "WA", "macro-F1")
+        if self.baseline is not None:
+            header += (f"above {self.baseline.name}", "95 % interval", "p")
+        if self.leak is not None:
+            header += ("speaker-dependent", "gap")
+        rows = [(*header, "head s", "head size")]
+        leaked = {} if self.leak is None else {system.name: system.scores.uar for system in self.leak.systems}
+        for system in self.systems:
+            row: tuple[str, ...] = (
+                system.name + {"baseline": " (baseline)"}.get(system.role, ""),
+                f"{system.scores.uar:.3f}",
+                _interval(system.interval),
+                f"{system.scores.wa:.3f}",
+                f"{system.scores.macro_f1:.3f}",
+            )
+            if self.baseline is not None:
+                row += _difference(self.differences.get(system.name))
+            if self.leak is not None:
+                row += (f"{leaked[system.name]:.3f}", f"{leaked[system.name] - system.scores.uar:+.3f}")
+            is_floor = system.role == "floor"
+            seconds = "" if is_floor else f"{system.predictions.seconds:.1f}"
+            rows.append((*row, seconds, "" if is_floor else f"{system.predictions.n_parameters:,}"))
+        return rows
+
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics.json` holds."""
+        return {
+            "corpus": self.corpus,
+            "split": {
+                "name": self.split.name,
+                "description": self.split.description,
+                "folds": [fold.name for fold in self.split.folds],
+                "notes": list(self.split.notes),
+            },
+            "speaker_independent": self.split.speaker_independent,
+            "speaker_normalised": self.speaker_normalised,
+            "warnings": list(self.warnings),
+            "audit": self.audit.splitlines(),
+            "search": asdict(self.search),
+            "systems": {
+                system.name: {**system.to_dict(), **self._against_baseline(system)} for system in self.systems
+            },
+            "speaker_dependent": None if self.leak is None else self.leak.metrics(),
+            "versions": {"ser_transfer": __version__, "python": platform.python_version()}
+            | {library: version(library) for library in LIBRARIES},
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+
+    def _against_baseline(self, system: System) -> dict[str, Any]:
+        found = self.differences.get(system.name)
+        return {} if found is None else {"above_baseline": asdict(found)}
+
+    @classmethod
+    def joined(cls, runs: Sequence[Run]) -> Run:
+        """Join runs of several encoders on the same folds, best first."""
+        systems: Mapping[str, System] = {system.name: system for run in runs for system in run.systems}
+        return replace(runs[0], systems=tuple(ranked(list(systems.values()))))
+
+    def __str__(self) -> str:
+        notes = "".join(f"\nnote: {note}" for note in self.split.notes)
+        told = [self.title, "", text_table(self.rows()) + notes]
+        if self.leak is not None:
+            told.append(
+                "speaker-dependent: the same on a random split, speakers on both sides; the gap is what that "
+                "leak adds. Never quote that column as recognition of new speakers."
+            )
+        return "\n".join(told)
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "n/a" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _difference(found: Difference | None) -> tuple[str, str, str]:
+    if found is None:
+        return "", "", ""
+    interval = "n/a" if found.interval is None else f"{found.interval[0]:+.3f} to {found.interval[1]:+.3f}"
+    p_value = "n/a" if found.p_value is None else f"{found.p_value:.4f}"
+    return f"{found.uar:+.3f}", interval, p_value
