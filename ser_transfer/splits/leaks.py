@@ -94,7 +94,9 @@ class Audit:
             found = self.of(kind) if kind != "sentences" else []
             lines += [f"{_words(kind)}, {finding}" for finding in found[:N_SHOWN]]
             if len(found) > N_SHOWN:
-                lines.append(f"{_words(kind)}: {len(found) - N_SHOWN} more findings in other folds and sides")
+                lines.append(
+                    f"{_words(kind)}: and {len(found) - N_SHOWN} more times, in other folds and sides"
+                )
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes), self._verdict()])
 
     def _cell(self, kind: Kind, sides: tuple[str, str]) -> str:
@@ -141,7 +143,7 @@ def refuse_leaks(audit: Audit, allowed: Collection[str] = ()) -> None:
     flag = ",".join(kind for kind in ALLOWED if kind in kinds or kind in allowed)
     for kind in kinds:
         found = [leak for leak in leaks if leak.kind == kind]
-        more = f" (and {len(found) - 1} more folds and sides)" if len(found) > 1 else ""
+        more = f" (and {len(found) - 1} more times, in other folds and sides)" if len(found) > 1 else ""
         lines.append(f"{_words(kind)} on two sides of a fold: {found[0]}{more}. {_advice(kind, flag)}")
     raise LeakError(f"the split {audit.split} shares " + "\nIt also shares ".join(lines))
 
