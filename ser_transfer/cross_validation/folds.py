@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +42,8 @@ class FoldResult:
             training rows only.
         test: Probabilities of the test rows.
         temperature: What calibrates them; None without validation rows.
-        by_layer: Per layer, probabilities of the test rows by a head on it alone.
+        by_layer: Per layer, probabilities of the test rows by a head on it alone that saw the training rows
+            only: a curve to look at, for which nothing is fitted anew.
         n_parameters: Numbers that the head keeps.
         seconds: What it took.
     """
@@ -107,11 +108,11 @@ def _tested(data: FoldData, trial: Trial, by_layer: Mapping[str, Trial]) -> Fold
     columns = trial.columns.describe(data.members)
     return FoldResult(
         choice=Choice(columns, trial.head.name, trial.settings, fusion, trial.uar),
-        trials=(trial,),
+        trials=(replace(trial, fitted=None),),
         validation=trial.validation,
         test=test,
         temperature=_temperature(data, trial.validation),
-        by_layer={name: data.tested(layer)[0] for name, layer in by_layer.items()},
+        by_layer={name: data.answers(each) for name, each in by_layer.items() if each.fitted is not None},
         n_parameters=n_parameters,
     )
 

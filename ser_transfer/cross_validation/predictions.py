@@ -30,7 +30,8 @@ class Predictions:
             there are none.
         validation_truth: Emotions of the validation rows of all folds.
         validation: Their calibrated probabilities, by heads that saw the training rows only.
-        by_layer: Per layer, the emotion that a head on it alone answers, row by row; the layer curve.
+        by_layer: Per layer, the emotion that a head on it alone answers, row by row; the layer curve. Those
+            heads are fitted on the training speakers only.
         histories: Per fold, the training curve of a head on sequences, one mapping per epoch.
         n_parameters: Numbers that the head keeps, the mean over folds.
         seconds: What choosing, fitting and testing took, all folds.

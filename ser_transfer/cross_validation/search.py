@@ -19,8 +19,6 @@ from ser_transfer.store import Embeddings
 
 Probabilities = npt.NDArray[np.float64]
 
-COARSE = 2  # of a grid, every so many values: enough to rank layers by
-
 
 @dataclass(frozen=True)
 class HeadChoice:
@@ -114,6 +112,7 @@ class Trial:
         settings: Chosen on the validation speakers, or the fixed ones where there are none.
         uar: Reached on the validation speakers; None where there are none.
         validation: Probabilities of the validation rows by a head that saw the training rows only.
+        fitted: That head; None where there are no validation rows, and in results that are kept.
     """
 
     columns: Columns
@@ -121,6 +120,7 @@ class Trial:
     settings: Mapping[str, Any]
     uar: float | None
     validation: Probabilities
+    fitted: Any = None
 
 
 class FoldData:
@@ -168,15 +168,16 @@ class FoldData:
         )
 
     def trial(self, columns: Columns, head: HeadChoice, *, coarse: bool = False) -> Trial:
-        """Choose a head's settings on the validation rows."""
+        """Choose a head's settings on the validation rows; coarsely, take the middle of its grid."""
         if not len(self.validation.rows):
             return Trial(columns, head, head.settings, None, np.zeros((0, len(self.labels.classes))))
         grid = head.grid
         if coarse:
-            grid = {name: values[COARSE // 2 :: COARSE] or values for name, values in grid.items()}
+            grid = {name: [values[len(values) // 2]] for name, values in grid.items()}
         best = self._tuner_of(columns).choose(head.name, grid=grid, **head.fixed)
         validation = columns.of(self.members).matrix[self.validation.rows]
-        return Trial(columns, head, best.settings, best.uar, self._in_columns(best.head, validation))
+        answers = self._in_columns(best.head, validation)
+        return Trial(columns, head, best.settings, best.uar, answers, best.head)
 
     def _tuner_of(self, columns: Columns) -> Tuner:
         """Keep what the heads on the same columns share; the last columns alone, to bound memory."""
@@ -201,6 +202,10 @@ class FoldData:
         head = make_head(trial.head.name, **features.blocks, **trial.head.fixed, **trial.settings)
         head.fit(features.matrix[both.rows], both.emotions)
         return self._in_columns(head, features.matrix[self.test.rows]), n_parameters(head["classifier"])
+
+    def answers(self, trial: Trial) -> Probabilities:
+        """Return the test rows' probabilities by the head that saw the training rows only."""
+        return self._in_columns(trial.fitted, trial.columns.of(self.members).matrix[self.test.rows])
 
     def uar(self, validation: Probabilities) -> float | None:
         """Score probabilities of the validation rows."""
@@ -242,8 +247,8 @@ class FoldData:
 def search_one(data: FoldData, search: Search) -> tuple[Trial, dict[str, Trial]]:
     """Choose layers, pooling, head and settings for one encoder.
 
-    Layers are ranked by the first head on a coarse grid; then all layers side by side, the best single
-    one, and the learned mix compete with every head, pooling and setting.
+    Layers are ranked by the first head with the middle of its grid; then all layers side by side, the best
+    single one, and the learned mix compete with every head, pooling and setting.
 
     Returns:
         The winner, and the trial of each layer by itself for the layer curve.

@@ -21,7 +21,7 @@ MAX_SVG = 400_000  # bytes; a figure of more marks than that is smaller, and fas
 CSS_DPI = 96.0  # CSS pixels per inch
 
 # A number, a share, an interval ("0.557 to 0.661"), a number with a unit ("3.2 s", "24 speakers"), or none.
-_NUMBER = r"[<+\-−]?\d[\d,]*(\.\d+)?(e[+\-]?\d+)?"
+_NUMBER = r"(< ?)?[+\-−]?\d[\d,]*(\.\d+)?(e[+\-]?\d+)?"
 _NUMERIC = re.compile(rf"{_NUMBER}( ?(to|±|/) ?{_NUMBER})?( ?(%|[A-Za-z/]+))?")
 _NOTHING = ("", "–", "-", "n/a")
 
@@ -62,7 +62,7 @@ def table_element(rows: Sequence[Sequence[str]], caption: str, emphasised: Colle
     lines = [_row(row, numeric, number in emphasised) for number, row in enumerate(body)]
     named = f"<caption>{escape(caption)}</caption>" if caption else ""
     return (
-        f'<div class="scroll"><table>{named}<thead><tr>{head}</tr></thead>'
+        f'<div class="scroll" tabindex="0"><table>{named}<thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
@@ -90,18 +90,17 @@ def figure_element(figure: Figure, caption: str, alt: str) -> str:
     if not alt.strip():
         raise PageError("a figure wants an alt text: what should a reader who cannot see it know?")
     described = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><div class="card">{_image(figure, alt)}</div>{described}</figure>'
+    return f'<figure><div class="card" tabindex="0">{_image(figure, alt)}</div>{described}</figure>'
 
 
 def _image(figure: Figure, alt: str) -> str:
-    """Return the figure as SVG, or as PNG where that is beyond `MAX_SVG`."""
-    svg = _saved(figure, "svg")
-    if len(svg) <= MAX_SVG:
-        return f'<img alt="{escape(alt)}" src="{_data_uri("image/svg+xml", svg)}"/>'
-    png = _saved(figure, "png")
-    n_pixels = int.from_bytes(png[16:20], "big")  # the width in PNG's header
-    width = round(n_pixels / figure.dpi * CSS_DPI)
-    return f'<img alt="{escape(alt)}" width="{width}" src="{_data_uri("image/png", png)}"/>'
+    """Return the figure as SVG, or as PNG where that is beyond `MAX_SVG`, in the size it was drawn for."""
+    kind, content = "image/svg+xml", _saved(figure, "svg")
+    if len(content) > MAX_SVG:
+        kind, content = "image/png", _saved(figure, "png")
+    width = round(figure.get_figwidth() * CSS_DPI)
+    size = f'width="{width}" style="--drawn: {width}px"'
+    return f'<img alt="{escape(alt)}" {size} src="{_data_uri(kind, content)}"/>'
 
 
 def _saved(figure: Figure, ending: str) -> bytes:
@@ -126,10 +125,8 @@ def audio_element(samples: npt.NDArray[np.floating], rate: int, caption: str) ->
     except soundfile.LibsndfileError as error:
         raise PageError(f"no FLAC has {rate} samples per second: {error}; 16000 is what we use") from error
     source = _data_uri("audio/flac", flac.getvalue())
-    return (
-        f'<figure class="sound"><figcaption>{escape(caption)}</figcaption>'
-        f'<audio controls="" preload="metadata" aria-label="{escape(caption)}" src="{source}"></audio></figure>'
-    )
+    player = f'<audio controls="" preload="metadata" aria-label="{escape(caption)}" src="{source}"></audio>'
+    return f'<figure class="sound"><figcaption>{escape(caption)}</figcaption>{player}</figure>'
 
 
 def _data_uri(kind: str, content: bytes) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from ser_transfer.plots.style import (
     PlotError,
     bare,
+    broken,
     legend_below,
     new_figure,
     series_styles,
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ser_transfer.metrics import GroupScore
-
-NAME_WIDTH = 34  # characters: a sentence is broken there
 
 
 def group_figure(scores: Mapping[str, Mapping[str, GroupScore]], title: str) -> Figure:
@@ -45,7 +43,8 @@ def group_figure(scores: Mapping[str, Mapping[str, GroupScore]], title: str) -> 
             "there is no group to draw: the corpus tells none of gender, intensity, sentence, ..."
         )
     n_rows = sum(map(len, scores.values())) + len(scores) - 1
-    figure = new_figure(width=7.4, height=1.7 + 0.34 * n_rows)
+    n_lines = max(_named(*item).count("\n") + 1 for groups in scores.values() for item in groups.items())
+    figure = new_figure(width=7.4, height=1.7 + (0.16 + 0.16 * n_lines) * n_rows)
     axes = figure.subplots()
     styles = series_styles(len(scores))
     ticks: dict[float, str] = {}
@@ -78,4 +77,4 @@ def group_figure(scores: Mapping[str, Mapping[str, GroupScore]], title: str) -> 
 
 def _named(name: str, scored: GroupScore) -> str:
     speakers = "" if scored.n_speakers is None else f", {scored.n_speakers} speakers"
-    return "\n".join(wrap(name, NAME_WIDTH)) + f" (n = {scored.n}{speakers})"
+    return broken(f"{name} (n = {scored.n}{speakers})")

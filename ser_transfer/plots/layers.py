@@ -58,7 +58,7 @@ def layer_figure(
     numbered = {name: curve for name, curve in curves.items() if all(map(NUMBERED.fullmatch, curve))}
     named = {name: curve for name, curve in curves.items() if name not in numbered}
     panels = [places for places in (_at_their_numbers(numbered), _one_after_the_other(named)) if places]
-    widths = [1 + max(max(x) for x in places.values()) for places in panels]
+    widths = [max(3, 1 + max(max(x) for x in places.values())) for places in panels]
     figure = new_figure(width=min(max(6.5, 1.8 + 0.4 * sum(widths)), 13.0), height=4.6)
     all_axes = figure.subplots(1, len(panels), sharey=True, width_ratios=widths, squeeze=False)[0]
     styles = dict(zip(curves, series_styles(len(curves)), strict=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ser_transfer.plots.style import FAINT, INK, PlotError, new_figure, set_title
+from ser_transfer.plots.style import FAINT, INK, MAX_NAME, PlotError, broken, new_figure, set_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,8 +78,8 @@ def matrix_figure(
 
     _check_shape(scores, len(rows), len(columns))
     figure = new_figure(
-        width=2.2 + 0.07 * max(map(len, rows)) + 0.9 * len(columns),
-        height=1.4 + 0.05 * max(map(len, columns)) + 0.66 * len(rows),
+        width=2.2 + 0.07 * min(max(map(len, rows)), MAX_NAME) + 0.9 * len(columns),
+        height=1.4 + 0.05 * min(max(map(len, columns)), MAX_NAME) + 0.66 * len(rows),
     )
     axes = figure.subplots()
     axes.set_facecolor(FAINT)
@@ -120,6 +120,8 @@ def _write(axes: Axes, y: float, x: float, text: str, depth: float, fontsize: fl
 
 
 def _name_cells(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
-    axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xticks(
+        range(len(columns)), list(map(broken, columns)), rotation=40, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(len(rows)), list(map(broken, rows)))
     axes.spines[:].set_visible(False)

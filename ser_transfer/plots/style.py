@@ -35,7 +35,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p")
 DASHES = ("-", "--", "-.", ":", (0, (6, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 2.5)))
 
 DPI = 150
-CHARACTERS_PER_INCH = 13.0  # of DejaVu Sans at 10 pt, on average
+TITLE_POINTS = 10
+MAX_NAME = 32  # characters of a name on one line
+CHARACTERS_PER_INCH = 12.5  # of DejaVu Sans at 9 pt, if capitals are few
 
 
 class PlotError(SerTransferError):
@@ -65,10 +67,19 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def set_title(figure: Figure, title: str) -> None:
-    """Write the title above all axes, from the left, its lines broken to the figure's width."""
-    n_characters = int(figure.get_figwidth() * CHARACTERS_PER_INCH)
-    lines = [piece for line in title.splitlines() for piece in wrap(line, n_characters) or [""]]
-    figure.suptitle("\n".join(lines), fontsize=10, x=0.01, ha="left")
+    """Write the title above all axes, from the left, its lines broken where the figure ends.
+
+    For every line but the first the figure grows, so that a warning takes nothing from the axes.
+    """
+    n_characters = int(figure.get_figwidth() * CHARACTERS_PER_INCH * 9 / TITLE_POINTS)
+    n_lines = sum(1 + len(line) // n_characters for line in title.splitlines())
+    figure.set_figheight(figure.get_figheight() + max(n_lines - 1, 0) * TITLE_POINTS * 1.2 / 72)
+    figure.suptitle(title, fontsize=TITLE_POINTS, x=0.01, ha="left", wrap=True)
+
+
+def broken(name: str) -> str:
+    """Break a long name into lines, so that it leaves room for the axes it stands beside."""
+    return "\n".join(wrap(name, MAX_NAME))
 
 
 def bare(axes: Axes, *, grid: str | None = None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import TYPE_CHECKING, Literal
 
 from ser_transfer.plots.style import (
@@ -13,6 +12,7 @@ from ser_transfer.plots.style import (
     VERMILLION,
     PlotError,
     bare,
+    broken,
     legend_below,
     new_figure,
     set_title,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-NAME_WIDTH = 32  # characters: a longer name is broken there
 UAR_LABEL = "UAR (mean of per-emotion recalls), 95 % interval over speakers"
 
 
@@ -66,7 +65,7 @@ def score_figure(
         axes.text(high + 0.012, position, f"{uar:.3f}", va="center", fontsize=10)
     axes.axvline(chance, color=INK, linestyle=":", linewidth=1.0)
     axes.text(chance, len(scores) - 0.45, " chance", fontsize=8, va="bottom", ha="left")
-    axes.set_yticks(range(len(scores)), scores)
+    axes.set_yticks(range(len(scores)), list(map(broken, scores)))
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(len(scores) - 0.3, -0.9)
     axes.set_xlabel(UAR_LABEL)
@@ -112,7 +111,7 @@ def leaderboard_figure(rows: Sequence[LeaderboardRow], title: str, chance: float
     write_beside(axes, -0.85, "UAR")
     if leaks:
         write_beside(axes, -0.85, "gap", column=1, colour=VERMILLION)
-    axes.set_yticks(range(len(ranked)), ["\n".join(wrap(row.system, NAME_WIDTH)) for row in ranked])
+    axes.set_yticks(range(len(ranked)), [broken(row.system) for row in ranked])
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(len(ranked) - 0.4, -1.2)
     axes.set_xlabel(UAR_LABEL)

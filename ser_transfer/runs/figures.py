@@ -87,8 +87,8 @@ def figures(run: Run, mapped: Mapped | None = None) -> Iterator[Drawing]:
             "layers",
             plots.layer_figure(curves, run.title, chance=chance, chosen=chosen),
             "UAR of each layer by itself, with its 95 % interval over speakers. Rings: how many folds chose "
-            "the layer by itself on their validation speakers. The curve is for looking: nothing is chosen "
-            "by it.",
+            "the layer by itself on their validation speakers. Heads of the curve are fitted on the training "
+            "speakers alone, those of the table on training and validation speakers.",
             _curve_words(curves),
         )
     if mapped is not None:
