@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ser_transfer import cross_validation
 from ser_transfer.cross_validation import (
     Columns,
     HeadChoice,
@@ -12,12 +13,14 @@ from ser_transfer.cross_validation import (
     Search,
     TrainingError,
     cross_validate,
+    cross_validate_sequences,
     run_fold,
 )
 from ser_transfer.cross_validation.search import FoldData
+from ser_transfer.heads import make_sequence_head
 from ser_transfer.metrics import fit_temperature
 from ser_transfer.splits import Fold, Split
-from ser_transfer.store import Embeddings
+from ser_transfer.store import Embeddings, Frames
 
 CLASSES = ("neutral", "anger", "fear")
 SPEAKERS = tuple(f"s{number}" for number in range(6))
@@ -217,6 +220,109 @@ def test_a_number_that_is_none_is_named_with_its_encoder_and_fold():
     broken[10, 2] = np.nan
     with pytest.raises(TrainingError, match=r"planted, fold 1: feature 2 of row"):
         cross_validate(embeddings(x=broken), labels, folds().only(["1"]), CHOOSE)
+
+
+class TestSequences:
+    """Heads on a few frames per utterance that say the emotion, and the copies that may be learned from."""
+
+    def frames(self, originals=None, garbled=()) -> Frames:
+        rng = np.random.default_rng(0)
+        ids = [*labelled().emotions, *(originals or {})]
+        sequences = []
+        for id_ in ids:
+            emotion = labelled().emotions[(originals or {}).get(id_, id_)]
+            sequence = rng.normal(size=(rng.integers(3, 9), 4))
+            sequence[:, CLASSES.index(emotion)] += 0.0 if id_ in garbled else 3.0
+            sequences.append(sequence.astype(np.float16))
+        return Frames(
+            tuple(ids), tuple(sequences), "layer_00", 50.0, "planted", "0" * 64, "float32", originals or {}
+        )
+
+    def test_a_head_on_sequences_is_tested_on_speakers_it_never_heard(self):
+        head = HeadChoice("mean_mlp", {"max_epochs": 15, "learning_rate": 1e-2})
+        predictions = cross_validate_sequences(self.frames(), labelled(), folds(), head)
+        right = [t == p for t, p in zip(predictions.truth, predictions.predicted, strict=True)]
+        assert np.mean(right) > 0.9
+        assert predictions.is_calibrated
+        assert set(predictions.histories) == {"1", "2"}
+        for fold, choice in predictions.choices.items():
+            assert choice.validation_uar == max(
+                epoch["validation_uar"] for epoch in predictions.histories[fold]
+            )
+
+    def test_an_augmented_copy_never_crosses_a_fold(self, monkeypatch):
+        """Whatever a head is shown is traced back to its utterance."""
+        originals = {f"{id_}#1": id_ for id_ in labelled().emotions}
+        frames, shown = self.frames(originals), []
+        id_of = {
+            id(sequence): id_ for id_, sequence in zip(frames.utterance_ids, frames.sequences, strict=True)
+        }
+
+        def make(name, **options):
+            head = make_sequence_head(name, **options)
+            fit, predict = head.fit, head.predict_proba
+
+            def recording_fit(sequences, y, validation=None):
+                shown.append(
+                    ({id_of[id(s)] for s in sequences}, {id_of[id(s)] for s in validation[0]}, set())
+                )
+                return fit(sequences, y, validation)
+
+            def recording_predict(sequences):
+                shown[-1][2].update(id_of[id(s)] for s in sequences)
+                return predict(sequences)
+
+            monkeypatch.setattr(head, "fit", recording_fit)
+            monkeypatch.setattr(head, "predict_proba", recording_predict)
+            return head
+
+        monkeypatch.setattr(cross_validation.sequences, "make_sequence_head", make)
+        cross_validate_sequences(frames, labelled(), folds(), HeadChoice("mean_mlp", {"max_epochs": 1}))
+        for fold, (fitted, validated, predicted) in zip(folds().folds, shown, strict=True):
+            assert fitted == {*fold.train_ids, *(f"{id_}#1" for id_ in fold.train_ids)}
+            assert validated == set(fold.validation_ids)
+            assert predicted == {*fold.validation_ids, *fold.test_ids}
+
+    def test_without_validation_speakers_it_trains_all_its_epochs(self):
+        [fold] = folds().only(["1"]).folds
+        bare = replace(fold, train_ids=(*fold.train_ids, *fold.validation_ids), validation_ids=())
+        split = replace(folds(), folds=(bare,))
+        head = HeadChoice("mean_mlp", {"max_epochs": 3})
+        predictions = cross_validate_sequences(self.frames(), labelled(), split, head)
+        assert len(predictions.histories["1"]) == 3
+        assert not predictions.is_calibrated
+        with pytest.raises(TrainingError, match="--n-draws"):
+            cross_validate_sequences(self.frames(), labelled(), split, head, n_draws=2)
+
+    def test_settings_drawn_are_those_that_are_told(self):
+        head = HeadChoice("mean_mlp", {"max_epochs": 2, "hidden_units": (8,)})
+        predictions = cross_validate_sequences(
+            self.frames(), labelled(), folds().only(["1"]), head, n_draws=2
+        )
+        told = predictions.choices["1"].settings
+        assert told["max_epochs"] == 2
+        assert "learning_rate" in told
+
+
+def test_copies_of_pooled_embeddings_are_trained_on_and_never_tested():
+    labels, split = labelled(), folds()
+    plain = embeddings(x=signal(labels, 6, 2.0, 1))
+    ids = tuple(f"{id_}#1" for id_ in plain.utterance_ids)
+    copies = replace(
+        plain,
+        utterance_ids=ids,
+        layers={"x": signal(labels, 6, 2.0, 2)},
+        originals=dict(zip(ids, plain.utterance_ids, strict=True)),
+    )
+    both = Embeddings.joined([plain, copies])
+    data = FoldData([both], labels, split.folds[0])
+    assert len(data.train.rows) == 2 * len(split.folds[0].train_ids)
+    assert len(data.validation.rows) == len(split.folds[0].validation_ids)
+    assert {both.utterance_ids[row] for row in data.test.rows} == set(split.folds[0].test_ids)
+    predictions = cross_validate(both, labels, split)
+    assert set(predictions.utterance_ids) == {id_ for fold in split.folds for id_ in fold.test_ids}
+    for id_, emotion in zip(data.train.rows, data.train.emotions, strict=True):
+        assert both.utterance_ids[id_].split("-")[1] == emotion
 
 
 def test_a_head_that_does_not_exist_is_refused_before_anything_runs():

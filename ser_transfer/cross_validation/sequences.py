@@ -30,7 +30,7 @@ def cross_validate_sequences(
 
     In each fold it trains on the training speakers, and on augmented copies of their utterances where
     `frames` holds some; training stops, and the best weights are kept, by the UAR of the validation speakers.
-    Those weights are tested once.
+    Those weights are tested once. A fold without validation speakers trains its ``max_epochs``.
 
     Args:
         frames: A sequence for every utterance of the split, and for its augmented copies.
@@ -41,7 +41,8 @@ def cross_validate_sequences(
             None keeps the head's own.
 
     Raises:
-        TrainingError: If a fold cannot be trained on, or has no validation speakers.
+        TrainingError: If a fold cannot be trained on, or settings are to be drawn where it has no validation
+            speakers to choose them on.
     """
     results, histories = [], {}
     for fold in split.folds:
@@ -58,24 +59,27 @@ def _run_fold(
     frames: Frames, labels: Labels, fold: Fold, choice: HeadChoice, n_draws: int | None
 ) -> tuple[FoldResult, tuple[dict[str, Any], ...]]:
     begun = time.perf_counter()
-    if not fold.validation_ids:
+    if not fold.validation_ids and n_draws is not None:
         raise TrainingError(
-            f"fold {fold.name} has no validation speakers, by which the training of {choice.name} stops: use "
-            "a split with more speakers"
+            f"fold {fold.name} has no validation speakers to choose the settings of {choice.name} on: leave "
+            "--n-draws out, or use a split with more speakers"
         )
     train = _side(frames, labels, with_copies(fold.train_ids, frames.originals))
     validation, test = (_side(frames, labels, ids) for ids in (fold.validation_ids, fold.test_ids))
     settings = dict(choice.settings)
     if n_draws is None:
         head = make_sequence_head(choice.name, **choice.fixed, **settings)
-        head.fit(*train, validation)
+        head.fit(*train, validation if fold.validation_ids else None)
     else:
         best = choose_sequence_settings(
             choice.name, train[0], train[1], validation, n_draws=n_draws, **choice.fixed, **settings
         )
         head, settings = best.head, best.settings
     reached = head.history_[head.best_epoch_ - 1]["validation_uar"]
-    validation_probabilities = _in_columns(head, validation[0], labels.classes)
+    answers, temperature = np.zeros((0, len(labels.classes))), None
+    if fold.validation_ids:
+        answers = _in_columns(head, validation[0], labels.classes)
+        temperature = fit_temperature(answers, list(validation[1]), labels.classes)
     result = FoldResult(
         choice=Choice(
             {frames.encoder: {"layers": [frames.layer], "pooling": "frames"}},
@@ -85,9 +89,9 @@ def _run_fold(
             reached,
         ),
         trials=(),
-        validation=validation_probabilities,
+        validation=answers,
         test=_in_columns(head, test[0], labels.classes),
-        temperature=fit_temperature(validation_probabilities, list(validation[1]), labels.classes),
+        temperature=temperature,
         n_parameters=sum(parameter.numel() for parameter in head.network_.parameters()),
         seconds=time.perf_counter() - begun,
     )

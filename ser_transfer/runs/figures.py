@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ser_transfer.cross_validation import Labels
     from ser_transfer.store import Embeddings
 
-MAX_MAPPED = 2000  # utterances of a map: t-SNE takes 10 to 20 s for so many
+MAX_MAPPED = 600  # utterances of a map: enough to see islands, and t-SNE takes 2 s for them, 10 s for 2000
 
 
 @dataclass(frozen=True)

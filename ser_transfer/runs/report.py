@@ -95,12 +95,19 @@ def _choices(page: Page, run: Run) -> None:
                 for names in [", ".join(read["layers"])]
             )
             poolings = ", ".join(dict.fromkeys(read["pooling"] for read in choice.columns.values()))
-            settings = ", ".join(f"{name} {value}" for name, value in choice.settings.items())
+            settings = ", ".join(f"{name} {_plain(value)}" for name, value in choice.settings.items())
             reached = "n/a" if choice.validation_uar is None else f"{choice.validation_uar:.3f}"
             rows.append(
                 (system.name, fold, layers, poolings, choice.head, settings, choice.fusion or "", reached)
             )
     page.table(rows)
+
+
+def _plain(value: object) -> str:
+    """Write the settings of one member of a fusion as words, not as a dict."""
+    if isinstance(value, dict):
+        return " ".join(f"{name} {setting}" for name, setting in value.items())
+    return str(value)
 
 
 def _calibration_rows(run: Run) -> list[tuple[str, ...]]:
