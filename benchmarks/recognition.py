@@ -20,6 +20,7 @@ from ser_transfer import embed, load_corpus, load_encoder, train
 from ser_transfer.encoders import Encoder
 from ser_transfer.plots import save_figure
 from ser_transfer.runs import Run
+from ser_transfer.runs.figures import figures
 from ser_transfer.store import Embeddings
 from ser_transfer.tables import text_table
 
@@ -96,9 +97,9 @@ def main() -> None:
             }
             print(f"\n{run.title}\n{head}\n{text_table(run.rows())}\n", flush=True)
             if arguments.out and head == arguments.heads[0]:
-                for figure_name, figure in run.figures():
-                    if figure_name in ("scores", "speakers", "confusion_yamnet"):
-                        save_figure(figure, arguments.out / f"{name}_{figure_name}.png")
+                for drawing in figures(run):
+                    if drawing.name in ("leaderboard", "speakers"):
+                        save_figure(drawing.figure, arguments.out / f"{name}_{drawing.name}.png")
     if arguments.out:
         text = json.dumps(results, indent=1, ensure_ascii=False)
         (arguments.out / "recognition.json").write_text(text + "\n", encoding="utf-8")

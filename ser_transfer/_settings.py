@@ -76,7 +76,9 @@ class EncoderSettings:
         False, help="random weights in the same architecture: the floor that pretraining must clear"
     )
     pooling: str | None = setting(None, help="mean, mean_std or functionals; default: what suits the encoder")
-    precision: Precision = setting("float32", help="float32, or bf16 for matrix products in bfloat16")
+    precision: Precision = setting(
+        "float32", help="float32, or bf16 for matrix products in bfloat16 (of yamnet, a third of them)"
+    )
     device: str = setting("auto", help="auto (CUDA, then MPS, then CPU), or a torch device such as cuda:1")
     seed: int = setting(0, help="of every random choice, random weights among them")
 
