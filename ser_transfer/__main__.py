@@ -6,6 +6,7 @@ import importlib
 import sys
 
 VERBS = {
+    "explore": "a look at a corpus before anything is learned: counts, pitch, level, single clips, defects",
     "embed": "recordings through an encoder, into the store",
     "audit": "what the sides of a split share, before anything is trained",
     "train": "a head on stored embeddings, with a speaker-independent score",

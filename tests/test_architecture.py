@@ -19,17 +19,17 @@ ROWS = (
     {"errors"},
     {"labels", "audio", "pooling", "metrics", "tables"},
     {"corpora", "encoders", "store", "splits", "heads", "augment", "plots", "pages"},
-    {"cross_validation", "fill"},
+    {"cross_validation", "fill", "exploration"},
     {"runs", "model"},
     {"contest"},
     {"_command"},
     {"_settings", "_stored"},
-    {"embed", "audit"},
+    {"embed", "audit", "explore"},
     {"train", "compare", "evaluate"},
     {"quickstart"},
     {"__init__", "__main__"},
 )
-VERBS = ("embed", "audit", "train", "compare", "evaluate", "quickstart")
+VERBS = ("explore", "embed", "audit", "train", "compare", "evaluate", "quickstart")
 HEAVY = ("torch", "transformers", "librosa", "sklearn", "datasets", "matplotlib")
 
 

@@ -13,6 +13,7 @@ from ser_transfer.audit import AuditSettings
 from ser_transfer.compare import CompareSettings
 from ser_transfer.embed import EmbedSettings
 from ser_transfer.evaluate import EvaluateSettings
+from ser_transfer.explore import ExploreSettings
 from ser_transfer.train import TrainSettings
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,7 @@ SETTINGS = {
     "compare": CompareSettings,
     "embed": EmbedSettings,
     "evaluate": EvaluateSettings,
+    "explore": ExploreSettings,
     "quickstart": quickstart.QuickstartSettings,
     "train": TrainSettings,
 }
