@@ -85,17 +85,17 @@ def _is_numeric(cells: Sequence[str]) -> bool:
     return bool(numbers) and all(map(_NUMERIC.fullmatch, numbers))
 
 
-def figure_element(figure: Figure, caption: str, alt: str) -> str:
+def figure_element(figure: Figure, caption: str, alt: str, svg: bytes | None = None) -> str:
     """Return a figure on a light card, as an image that stands alone: its ids meet no other figure's."""
     if not alt.strip():
         raise PageError("a figure wants an alt text: what should a reader who cannot see it know?")
     described = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><div class="card" tabindex="0">{_image(figure, alt)}</div>{described}</figure>'
+    return f'<figure><div class="card" tabindex="0">{_image(figure, alt, svg)}</div>{described}</figure>'
 
 
-def _image(figure: Figure, alt: str) -> str:
+def _image(figure: Figure, alt: str, svg: bytes | None) -> str:
     """Return the figure as SVG, or as PNG where that is beyond `MAX_SVG`, in the size it was drawn for."""
-    kind, content = "image/svg+xml", _saved(figure, "svg")
+    kind, content = "image/svg+xml", _saved(figure, "svg") if svg is None else svg
     if len(content) > MAX_SVG:
         kind, content = "image/png", _saved(figure, "png")
     width = round(figure.get_figwidth() * CSS_DPI)

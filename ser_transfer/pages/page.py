@@ -92,18 +92,19 @@ class Page:
         """
         self._elements.append(table_element(rows, caption, emphasised))
 
-    def figure(self, figure: Figure, caption: str, alt: str) -> None:
+    def figure(self, figure: Figure, caption: str, alt: str, *, svg: bytes | None = None) -> None:
         """Add a figure.
 
         Args:
             figure: Drawn as SVG, or as PNG where that is much larger.
             caption: What it shows, below it; may be empty.
             alt: What a reader who sees no figure should know from it.
+            svg: The figure as SVG, where it was drawn already; None draws it.
 
         Raises:
             PageError: If `alt` is empty.
         """
-        self._elements.append(figure_element(figure, caption, alt))
+        self._elements.append(figure_element(figure, caption, alt, svg))
 
     def audio(self, samples: npt.NDArray[np.floating], rate: int, caption: str) -> None:
         """Add a sound to play, as FLAC of 16 bit.

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +44,13 @@ class Drawing:
     figure: Figure
     caption: str
     alt: str
+
+    @cached_property
+    def svg(self) -> bytes:
+        """The figure as SVG, drawn once for the file and the page."""
+        file = BytesIO()
+        self.figure.savefig(file, format="svg", bbox_inches="tight", pad_inches=0.12, metadata={"Date": None})
+        return file.getvalue()
 
 
 @dataclass(frozen=True)
@@ -230,6 +239,17 @@ def _of_system(run: Run, system: System) -> Iterator[Drawing]:
         f"{system.name}: precision against recall of each emotion; dotted, what guessing reaches.",
         f"Precision-recall curves of {system.name} by emotion; average precision stands in the legend.",
     )
+    if predictions.histories:
+        n_epochs = [len(history) for history in predictions.histories.values()]
+        yield Drawing(
+            f"training_{name}",
+            "layers",
+            plots.training_figure(predictions.histories, title),
+            f"{system.name}: loss and validation UAR by epoch, a line per fold. The epoch of the highest UAR on the "
+            "validation speakers is marked, and its weights are the ones tested.",
+            f"Training curves of {system.name}, {min(n_epochs)} to {max(n_epochs)} epochs in "
+            f"{len(n_epochs)} folds.",
+        )
     yield from _calibration(system, title)
     if system.groups:
         yield Drawing(

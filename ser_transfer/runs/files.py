@@ -69,8 +69,8 @@ def save_run(
         if plots:
             drawn = list(figures(run, mapped))
             for drawing in drawn:
-                for ending in ("png", "svg"):
-                    save_figure(drawing.figure, folder / f"{drawing.name}.{ending}")
+                save_figure(drawing.figure, folder / f"{drawing.name}.png")
+                (folder / f"{drawing.name}.svg").write_bytes(drawing.svg)
             report(run, drawn).save(folder / "report.html")
         text = json.dumps(run.metrics(), indent=2, ensure_ascii=False)
         (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")

@@ -64,7 +64,7 @@ def report(run: Run, drawings: Sequence[Drawing]) -> Page:
 def _draw(page: Page, drawings: Sequence[Drawing], section: str) -> None:
     for drawing in drawings:
         if drawing.section == section:
-            page.figure(drawing.figure, drawing.caption, drawing.alt)
+            page.figure(drawing.figure, drawing.caption, drawing.alt, svg=drawing.svg)
 
 
 def _leak(page: Page, run: Run) -> None:
