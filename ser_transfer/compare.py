@@ -258,7 +258,7 @@ def _run_one(settings: CompareSettings) -> int:
         )
     folder = Path(settings.out or f"outputs/compare-{slug(str(settings.corpus))}-{slug(settings.split)}")
     run = replace(run, audit=str(audit))
-    shown = next(each for each in contenders if each.name == run.best.name).members[0]
+    shown = next(each for each in contenders if each.name == run.leading.name).members[0]
     mapped = Mapped(shown, tuple(shown.layers), Labels.of(corpus))
     save_run(run, folder, asdict(settings), plots=settings.plots, mapped=mapped)
     print(f"{run}\n\nwritten to {folder}")

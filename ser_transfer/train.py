@@ -163,6 +163,7 @@ def train(
     chosen = head if isinstance(head, HeadChoice) else HeadChoice(head, random_state=seed)
     on_baseline = chosen if isinstance(embeddings, Embeddings) else HeadChoice(random_state=seed)
     search = Search((chosen,), layer_names(embeddings, layers))
+    reads_frames = isinstance(embeddings, Frames)
 
     def run(made: Split) -> Run:
         if isinstance(embeddings, Embeddings):
@@ -170,7 +171,8 @@ def train(
         else:
             answers = cross_validate_sequences(embeddings, labels, made, chosen, n_draws=n_draws)
         known = provenance([embeddings])
-        systems = [System.scored(embeddings.encoder, "encoder", answers, labels, known)]
+        row = f"{embeddings.encoder} ({chosen.name})" if reads_frames else embeddings.encoder
+        systems = [System.scored(row, "encoder", answers, labels, known)]
         if baseline is not None and (baseline.fingerprint != embeddings.fingerprint or reads_frames):
             found = cross_validate(
                 baseline,
@@ -179,12 +181,10 @@ def train(
                 Search((on_baseline,), layer_names(baseline, "all")),
                 speaker_normalise=speaker_normalise,
             )
-            row = baseline.encoder + (" (pooled)" if baseline.encoder == embeddings.encoder else "")
-            systems.append(System.scored(row, "baseline", found, labels, provenance([baseline])))
+            systems.append(System.scored(baseline.encoder, "baseline", found, labels, provenance([baseline])))
         systems.append(System.scored(MAJORITY, "floor", majority_floor(labels, made), labels))
         return Run(title or name or "corpus", made, search, speaker_normalise, tuple(systems))
 
-    reads_frames = isinstance(embeddings, Frames)
     made = make_split(corpus, split, n_folds=n_folds, seed=seed, corpus_name=name)
     if folds is not None:
         made = made.only(folds)

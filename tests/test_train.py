@@ -1,4 +1,6 @@
 import json
+import shlex
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 import ser_transfer.embed
 import ser_transfer.train
 from ser_transfer import cross_validation, embed, train
+from ser_transfer.corpora.synthetic import synthesise_corpus
 from ser_transfer.cross_validation import (
     Labels,
     TrainingError,
@@ -164,8 +167,6 @@ def test_train_says_the_exact_command_that_fills_the_store(arguments, training, 
     out = ["--out", str(tmp_path / "run"), "--split", "loso"]
     assert ser_transfer.train.main([*training, *out]) == 1
     command = capsys.readouterr().err.strip().splitlines()[-1].partition("python -m ser_transfer.embed ")[2]
-    import shlex
-
     assert ser_transfer.embed.main(shlex.split(command)) == 0
     assert ser_transfer.train.main([*training, *out]) == 0
 
@@ -265,3 +266,53 @@ def test_runs_that_ask_for_different_things_get_folders_of_their_own():
         default_folder(TrainSettings(corpus="ravdess", encoder="user/name", **options)) for options in asked
     }
     assert len(folders) == len(asked)
+
+
+def test_a_head_on_sequences_is_trained_from_the_command_line(arguments, training, tmp_path, capsys):
+    """From the embed command that train asks for to the training curve."""
+    flags = ["--split", "loso", "--head", "mean_mlp", "--head-settings.max_epochs", "2"]
+    flags += ["--augment", "gain:-6..6", "--out", str(tmp_path / "run")]
+    sequences = [flag if flag != "seed180" else "mfcc" for flag in (*training, *flags)]
+    assert ser_transfer.train.main(sequences) == 1
+    asked = capsys.readouterr().err.strip().splitlines()[-1].partition("python -m ser_transfer.embed ")[2]
+    assert "--frames mfcc" in asked
+    assert "--augment" in asked
+    assert ser_transfer.embed.main(shlex.split(asked)) == 0
+    ser_transfer.embed.main([flag if flag != "seed180" else "mfcc" for flag in arguments])
+    assert ser_transfer.train.main(sequences) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert set(metrics["systems"]) == {"mfcc (mean_mlp)", "mfcc", "majority class"}
+    assert (tmp_path / "run" / "training_mfcc_mean_mlp.png").exists()
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_head_on_sequences_wants_one_layer(arguments, capsys):
+    wrong = [flag if flag != "seed180" else "handcrafted" for flag in arguments]
+    assert ser_transfer.train.main([*wrong, "--head", "lstm"]) == 1
+    assert "cepstrum" in capsys.readouterr().err
+
+
+def test_the_leak_can_be_shown_by_train_too(corpus, embeddings):
+    run = train(corpus, embeddings, split="loso", show_leak=True, n_folds=4)
+    assert run.leak is not None
+    assert not run.leak.split.speaker_independent
+    assert "gap" in str(run)
+
+
+def test_a_copy_planted_under_another_speaker_stops_the_run(tmp_path, capsys):
+    """The leak that no list of speakers shows: one recording, two names."""
+    root = tmp_path / "voices"
+    synthesise_corpus(root, n_speakers=3, seed=0)
+    [source] = root.rglob("synthetic-v01f-anger-s1.wav")
+    shutil.copy(source, source.with_name("synthetic-v02m-anger-s9.wav"))
+    arguments = [
+        *("--corpus", "folder", "--root", str(root), "--speaker-pattern", "synthetic-(?P<speaker>v[0-9]+)"),
+        *("--encoder", "mfcc", "--baseline", "none", "--store", str(tmp_path / "store")),
+    ]
+    assert ser_transfer.embed.main(arguments) == 0
+    out = ["--split", "loso", "--out", str(tmp_path / "run"), "--no-plots"]
+    assert ser_transfer.train.main([*arguments, *out]) == 1
+    error = capsys.readouterr().err
+    assert "identical audio" in error
+    assert "synthetic-v02m-anger-s9" in error
+    assert ser_transfer.train.main([*arguments, *out, "--allow", "identical-audio"]) == 0

@@ -86,7 +86,7 @@ def figures(run: Run, mapped: Mapped | None = None) -> Iterator[Drawing]:
             "scores",
             plots.speaker_figure(_few(by_speaker, run), roles, run.title),
             "UAR of every speaker, over the emotions that the speaker has, worst first.",
-            _speaker_words(run.best),
+            _speaker_words(run.leading),
         )
     curves = {system.name: curve for system in competing if (curve := _curve(system))}
     if curves:
@@ -102,7 +102,7 @@ def figures(run: Run, mapped: Mapped | None = None) -> Iterator[Drawing]:
         )
     if mapped is not None:
         yield _map(run, mapped)
-    for system in dict.fromkeys((run.best, *([run.baseline] if run.baseline else []))):
+    for system in dict.fromkeys((run.leading, *([run.baseline] if run.baseline else []))):
         yield from _of_system(run, system)
 
 
@@ -129,8 +129,8 @@ def _leaderboard(run: Run, chance: float) -> Drawing:
 
 
 def _few(by_speaker: Mapping[str, Mapping[str, float]], run: Run) -> dict[str, Mapping[str, float]]:
-    """Keep the best system and the baseline: more marks per speaker cannot be told apart."""
-    kept = [run.best.name, *([run.baseline.name] if run.baseline else [])]
+    """Keep the leading system and the baseline: more marks per speaker cannot be told apart."""
+    kept = [run.leading.name, *([run.baseline.name] if run.baseline else [])]
     return {name: by_speaker[name] for name in kept if name in by_speaker}
 
 
@@ -245,8 +245,8 @@ def _of_system(run: Run, system: System) -> Iterator[Drawing]:
             f"training_{name}",
             "layers",
             plots.training_figure(predictions.histories, title),
-            f"{system.name}: loss and validation UAR by epoch, a line per fold. The epoch of the highest UAR on the "
-            "validation speakers is marked, and its weights are the ones tested.",
+            f"{system.name}: loss and validation UAR by epoch, a line per fold. Marked is the epoch of the "
+            "highest UAR on the validation speakers, whose weights are tested.",
             f"Training curves of {system.name}, {min(n_epochs)} to {max(n_epochs)} epochs in "
             f"{len(n_epochs)} folds.",
         )

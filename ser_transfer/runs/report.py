@@ -54,7 +54,7 @@ def report(run: Run, drawings: Sequence[Drawing]) -> Page:
             if section == "calibration":
                 page.table(_calibration_rows(run), "Before and after temperature scaling")
             if section == "groups":
-                page.table(_group_rows(run.best), f"{run.best.name}, by group")
+                page.table(_group_rows(run.leading), f"{run.leading.name}, by group")
     if run.audit:
         page.section("What the split shares", "Looked for before anything was trained.")
         page.text(run.audit)

@@ -72,6 +72,12 @@ class Run:
         """The system with the highest UAR."""
         return ranked(self.systems)[0]
 
+    @property
+    def leading(self) -> System:
+        """The best of what is tested: of encoders and fusions, where there is one."""
+        tested = [system for system in self.systems if system.role in ("encoder", "fusion")]
+        return ranked(tested or self.systems)[0]
+
     @cached_property
     def differences(self) -> dict[str, Difference]:
         """UAR above the baseline's, by system; p values corrected for the number of comparisons (Holm)."""
