@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ser_transfer._command import SettingsError, setting
 from ser_transfer.corpora import CORPORA, load_corpus
 from ser_transfer.encoders import Encoder, Precision, load_encoder
+from ser_transfer.splits import Split, make_split
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -97,6 +98,35 @@ class EncoderSettings:
             device=self.device,
             precision=self.precision,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings:
+    """Who is trained on, and who is tested."""
+
+    split: str = setting(
+        "speaker-folds",
+        help="speaker-folds, leave-one-speaker-out, by-session, emobox (published folds), grouped-by:COLUMN, "
+        "or speaker-dependent, which shares speakers between both sides and is stamped as such",
+    )
+    n_folds: int = setting(5, help="folds of speaker-folds, grouped-by and speaker-dependent")
+    folds: str | int | None = setting(None, help="only these folds, by name: 1, or 1,4; default: all")
+    allow: str | None = setting(
+        None,
+        help="what the sides may share without stopping the run: identical-audio, near-identical-audio, or "
+        "both, with a comma",
+    )
+
+    @property
+    def fold_names(self) -> list[str] | None:
+        """The folds asked for; None for all."""
+        return None if self.folds is None else str(self.folds).split(",")
+
+    def make_split(self, corpus: Dataset, seed: int) -> Split:
+        """Split the corpus as these settings say."""
+        name = corpus.info.dataset_name
+        made = make_split(corpus, self.split, n_folds=self.n_folds, seed=seed, corpus_name=name)
+        return made if self.fold_names is None else made.only(self.fold_names)
 
 
 @dataclass(frozen=True, kw_only=True)

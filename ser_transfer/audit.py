@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_transfer._command import CallableModule, command, progress_bar, setting
-from ser_transfer._settings import CorpusSettings, StoreSettings
+from ser_transfer._settings import CorpusSettings, SplitSettings, StoreSettings
 from ser_transfer.encoders import load_encoder
 from ser_transfer.fill import fill_store, part_of
 from ser_transfer.splits import Audit, allowed_leaks, audit_split, make_split, refuse_leaks
@@ -23,21 +23,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditSettings(StoreSettings, CorpusSettings):
+class AuditSettings(StoreSettings, SplitSettings, CorpusSettings):
     """Say what the sides of a split share, before anything is trained."""
 
-    split: str = setting(
-        "speaker-folds",
-        help="speaker-folds, leave-one-speaker-out, by-session, emobox (published folds), grouped-by:COLUMN, "
-        "or speaker-dependent, which asks for shared speakers",
-    )
-    n_folds: int = setting(5, help="folds of speaker-folds, grouped-by and speaker-dependent")
-    folds: str | int | None = setting(None, help="only these folds, by name: 1, or 1,4; default: all")
     seed: int = setting(0, help="of the split")
-    allow: str | None = setting(
-        None,
-        help="what may be shared without an error: identical-audio, near-identical-audio, or both: one,other",
-    )
 
 
 def audit(
@@ -86,7 +75,7 @@ def _run(settings: AuditSettings) -> None:
         settings.load_corpus(),
         split=settings.split,
         n_folds=settings.n_folds,
-        folds=None if settings.folds is None else str(settings.folds).split(","),
+        folds=settings.fold_names,
         seed=settings.seed,
         store=settings.store,
     )

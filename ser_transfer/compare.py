@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_transfer._command import CallableModule, SettingsError, command, progress_bar, setting, steps_bar
-from ser_transfer._settings import CACHE, CorpusSettings, StoreSettings
+from ser_transfer._settings import CACHE, CorpusSettings, SplitSettings, StoreSettings
 from ser_transfer._stored import refused_if_leaky
 from ser_transfer.contest import (
     Contender,
@@ -40,7 +40,7 @@ UNTRAINED = "untrained:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareSettings(StoreSettings, CorpusSettings):
+class CompareSettings(StoreSettings, SplitSettings, CorpusSettings):
     """Compare encoders, layers and heads on the same folds, everything chosen on validation speakers."""
 
     encoders: str = setting(
@@ -60,8 +60,6 @@ class CompareSettings(StoreSettings, CorpusSettings):
     )
     precision: Precision = setting("float32", help="float32, or bf16 for matrix products in bfloat16")
     device: str = setting("auto", help="auto (CUDA, then MPS, then CPU), or a torch device such as cuda:1")
-    split: str = setting("speaker-folds", help="see train --help")
-    n_folds: int = setting(5, help="folds of speaker-folds, grouped-by and speaker-dependent")
     show_leak: bool = setting(
         False, help="score everything under a random split too, speakers on both sides, and print the gap"
     )
@@ -75,9 +73,6 @@ class CompareSettings(StoreSettings, CorpusSettings):
     title: str | None = setting(None, help="the corpus's name in tables and plots; default: --corpus")
     out: str | None = setting(None, help="run folder; default: outputs/compare-<corpus>-<split>")
     plots: bool = setting(True, help="draw the figures and the report")
-    allow: str | None = setting(
-        None, help="leaks that shall not stop the run, by name: identical-audio, near-identical-audio"
-    )
     cross: dict[str, str] = setting(
         {},
         help="train on each of these corpora and test on each, on the emotions they share, in place of "
@@ -100,6 +95,7 @@ def compare(
     *,
     split: str = "speaker-folds",
     n_folds: int = 5,
+    folds: Sequence[str] | None = None,
     search: Search | None = None,
     show_leak: bool = False,
     speaker_normalise: bool = False,
@@ -116,6 +112,7 @@ def compare(
         contenders: What to score; one whose role is ``"baseline"`` is what differences are taken to.
         split: A kind of split; see `ser_transfer.splits.make_split`.
         n_folds: Folds, where the kind has a choice.
+        folds: Names of the folds to run; None for all.
         search: What each fold may choose from; None for logistic regression and LDA.
         show_leak: Score all of it on a speaker-dependent split as well, to show what the leak is worth.
         speaker_normalise: Standardise features within each speaker; a setting of its own, stamped on the run.
@@ -138,6 +135,8 @@ def compare(
     runs = []
     for kind in (split, "speaker-dependent") if show_leak else (split,):
         made = make_split(corpus, kind, n_folds=n_folds, seed=seed, corpus_name=name)
+        if folds is not None and kind == split:
+            made = made.only(folds)
         answers = run_contest(
             contenders,
             labels,
@@ -233,13 +232,7 @@ def _run_one(settings: CompareSettings) -> int:
         for members, role in systems.items()
     ]
     keys = keys_by_id(corpus)
-    made = make_split(
-        corpus,
-        settings.split,
-        n_folds=settings.n_folds,
-        seed=settings.seed,
-        corpus_name=corpus.info.dataset_name,
-    )
+    made = settings.make_split(corpus, settings.seed)
     audit = refused_if_leaky(corpus, made, keys, embeddings.get(settings.baseline), settings.allow)
     with steps_bar("folds") as on_fold:
         run = compare(
@@ -247,6 +240,7 @@ def _run_one(settings: CompareSettings) -> int:
             contenders,
             split=settings.split,
             n_folds=settings.n_folds,
+            folds=settings.fold_names,
             search=settings.search,
             show_leak=settings.show_leak,
             speaker_normalise=settings.speaker_normalise,
@@ -283,13 +277,7 @@ def _run_cross(settings: CompareSettings) -> int:
         told = ", ".join(f"{emotion} ({n})" for emotion, n in left_out.items()) or "nothing"
         print(f"{name}: {len(kept.emotions)} utterances; left out: {told}")
         rows = [row for row, id_ in enumerate(corpus["utterance_id"][:]) if id_ in kept.emotions]
-        split = make_split(
-            corpus.select(rows),
-            settings.split,
-            n_folds=settings.n_folds,
-            seed=settings.seed,
-            corpus_name=name,
-        )
+        split = settings.make_split(corpus.select(rows), settings.seed)
         crossed.append(Corpus(name, kept, split, {found.encoder: found for found in embeddings.values()}))
     print(f"label map: {settings.label_map or 'none'}")
     with steps_bar("folds") as on_fold:

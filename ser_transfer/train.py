@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_transfer._command import CallableModule, SettingsError, as_flags, command, setting
-from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
+from ser_transfer._settings import CorpusSettings, EncoderSettings, SplitSettings, StoreSettings
 from ser_transfer._stored import refused_if_leaky, stored_embeddings, stored_frames
 from ser_transfer.augment import Augmentation, Copies
 from ser_transfer.cross_validation import (
@@ -40,16 +40,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(StoreSettings, EncoderSettings, CorpusSettings):
+class TrainSettings(StoreSettings, SplitSettings, EncoderSettings, CorpusSettings):
     """Train a head on stored embeddings, and score it on speakers it has never heard."""
 
-    split: str = setting(
-        "speaker-folds",
-        help="speaker-folds, leave-one-speaker-out, by-session, emobox (published folds), grouped-by:COLUMN, "
-        "or speaker-dependent, which shares speakers between both sides and is stamped as such",
-    )
-    n_folds: int = setting(5, help="folds of speaker-folds, grouped-by and speaker-dependent")
-    folds: str | int | None = setting(None, help="only these folds, by name: 1, or 1,4; default: all")
     head: str = setting(
         "logistic_regression",
         help="logistic_regression, linear_svm, rbf_svm, knn, lda, mlp, nearest_centroid, gradient_boosting "
@@ -86,9 +79,6 @@ class TrainSettings(StoreSettings, EncoderSettings, CorpusSettings):
     n_copies: int = setting(1, help="augmented copies of each training utterance")
     n_draws: int | None = setting(
         None, help="heads on sequences: try so many combinations of the settings in each fold; default: none"
-    )
-    allow: str | None = setting(
-        None, help="leaks that shall not stop the run, by name: identical-audio, near-identical-audio"
     )
 
     def copies(self) -> Copies | None:
@@ -225,24 +215,22 @@ def _run(settings: TrainSettings) -> int:
         baseline = stored_embeddings(
             settings.store, keys, handcrafted, pooling=None, copies=None, embed_flags=embed_flags
         )
-    options: dict[str, Any] = {"n_folds": settings.n_folds, "seed": settings.seed}
-    folds = None if settings.folds is None else str(settings.folds).split(",")
-    made = make_split(corpus, settings.split, corpus_name=corpus.info.dataset_name, **options)
-    made = made if folds is None else made.only(folds)
+    made = settings.make_split(corpus, settings.seed)
     audit = refused_if_leaky(corpus, made, keys, baseline, settings.allow)
     run = train(
         corpus,
         given,
         baseline=baseline,
         split=settings.split,
-        folds=folds,
+        n_folds=settings.n_folds,
+        folds=settings.fold_names,
         head=settings.head_choice,
         layers=settings.layers,
         n_draws=settings.n_draws,
         show_leak=settings.show_leak,
         speaker_normalise=settings.speaker_normalise,
+        seed=settings.seed,
         title=settings.title,
-        **options,
     )
     run = replace(run, audit=str(audit))
     folder = Path(settings.out) if settings.out else default_folder(settings)

@@ -4,40 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ser_transfer.exploration.charts import MAX_DOTS, Scale, bar_figure, spread_figure, stack_figure
 from ser_transfer.exploration.clip_figures import example_figure, example_words
 from ser_transfer.exploration.exploration import Exploration
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+from ser_transfer.plots import Drawing
 
 FIGURES = ("emotions", "speakers", "genders", "durations", "levels", "pitch", "pitch_by_speaker", "clip_*")
 WIDE = 20  # times the median: an axis on which the longest clip leaves the others no room
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure of an exploration.
-
-    Attributes:
-        name: Of its files.
-        section: Of the page: ``"counts"``, ``"spreads"`` or ``"examples"``.
-        figure: The figure.
-        caption: What it shows.
-        alt: What it shows, with its main numbers, for those who do not see it.
-    """
-
-    name: str
-    section: str
-    figure: Figure
-    caption: str
-    alt: str
 
 
 def figures(exploration: Exploration) -> Iterator[Drawing]:

@@ -11,11 +11,11 @@ from ser_transfer.encoders.handcrafted.frames import ACTIVE_DB, SAMPLING_RATE
 from ser_transfer.exploration.anatomy import MIN_LAG_SECONDS
 from ser_transfer.exploration.clip_figures import describe
 from ser_transfer.exploration.exploration import MIN_CLIPS_OF_SPEAKER, Clip, Exploration, ExplorationError
-from ser_transfer.exploration.figures import FIGURES, Drawing, figures
+from ser_transfer.exploration.figures import FIGURES, figures
 from ser_transfer.exploration.findings import Finding, duplicates
 from ser_transfer.exploration.measures import MAX_SECONDS
 from ser_transfer.pages import Page
-from ser_transfer.plots import save_figure
+from ser_transfer.plots import Drawing
 
 N_LISTED = 20  # clips of one finding on the page; clips.csv has all
 PAGE, TABLE = "explore.html", "clips.csv"
@@ -40,8 +40,7 @@ def save_exploration(exploration: Exploration, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _clear(folder)
         for drawing in drawings:
-            for ending in ("png", "svg"):
-                save_figure(drawing.figure, folder / f"{drawing.name}.{ending}")
+            drawing.save(folder)
         _write_clips(exploration, folder / TABLE)
     except OSError as error:
         raise ExplorationError(
@@ -83,7 +82,7 @@ def exploration_page(exploration: Exploration, drawings: Sequence[Drawing]) -> P
     drawn = [drawing for drawing in drawings if drawing.section == "examples"]
     for example, drawing in zip(exploration.examples, drawn, strict=True):
         page.audio(example.anatomy.waveform, SAMPLING_RATE, f"{example.clip.emotion}: {describe(example)}")
-        page.figure(drawing.figure, drawing.caption, drawing.alt)
+        page.figure(drawing.figure, drawing.caption, drawing.alt, svg=drawing.svg)
     page.section("Clips to look at", "What a head might learn in place of an emotion, or stumble over.")
     _list(page, exploration.findings)
     if exploration.card is not None:
@@ -160,7 +159,7 @@ def _how_chosen(exploration: Exploration) -> str:
 def _draw(page: Page, drawings: Sequence[Drawing], section: str) -> None:
     for drawing in drawings:
         if drawing.section == section:
-            page.figure(drawing.figure, drawing.caption, drawing.alt)
+            page.figure(drawing.figure, drawing.caption, drawing.alt, svg=drawing.svg)
 
 
 def _list(page: Page, findings: Sequence[Finding]) -> None:

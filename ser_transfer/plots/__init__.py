@@ -8,6 +8,7 @@ title is the caller's: it says corpus, split and n. Importing this imports NumPy
 from ser_transfer.plots.calibration import coverage_figure, reliability_figure
 from ser_transfer.plots.classes import per_class_figure
 from ser_transfer.plots.curves import precision_recall_figure, roc_figure
+from ser_transfer.plots.drawing import Drawing
 from ser_transfer.plots.groups import group_figure
 from ser_transfer.plots.layers import layer_figure
 from ser_transfer.plots.maps import map_figure, map_of
@@ -18,6 +19,7 @@ from ser_transfer.plots.systems import LeaderboardRow, leaderboard_figure, score
 from ser_transfer.plots.training import training_figure
 
 __all__ = [
+    "Drawing",
     "LeaderboardRow",
     "PlotError",
     "confusion_figure",

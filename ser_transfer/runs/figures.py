@@ -6,8 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,42 +13,15 @@ import numpy as np
 from ser_transfer import plots
 from ser_transfer.metrics import coverage_curve, reliability
 from ser_transfer.metrics.calibration import Abstention
+from ser_transfer.plots import Drawing
 from ser_transfer.runs.run import Run
 from ser_transfer.runs.system import System
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ser_transfer.cross_validation import Labels
     from ser_transfer.store import Embeddings
 
 MAX_MAPPED = 600  # utterances of a map: enough to see islands, and t-SNE takes 2 s for them, 10 s for 2000
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure of a run.
-
-    Attributes:
-        name: Of its files.
-        section: Of the report: ``"scores"``, ``"classes"``, ``"calibration"``, ``"groups"`` or ``"layers"``.
-        figure: The figure.
-        caption: What it shows.
-        alt: What it shows, with its main numbers, for those who do not see it.
-    """
-
-    name: str
-    section: str
-    figure: Figure
-    caption: str
-    alt: str
-
-    @cached_property
-    def svg(self) -> bytes:
-        """The figure as SVG, drawn once for the file and the page."""
-        file = BytesIO()
-        self.figure.savefig(file, format="svg", bbox_inches="tight", pad_inches=0.12, metadata={"Date": None})
-        return file.getvalue()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from ser_transfer.errors import SerTransferError
-from ser_transfer.plots import save_figure
 from ser_transfer.runs.figures import Mapped, figures
 from ser_transfer.runs.report import report
 from ser_transfer.runs.run import Run
@@ -69,8 +68,7 @@ def save_run(
         if plots:
             drawn = list(figures(run, mapped))
             for drawing in drawn:
-                save_figure(drawing.figure, folder / f"{drawing.name}.png")
-                (folder / f"{drawing.name}.svg").write_bytes(drawing.svg)
+                drawing.save(folder)
             report(run, drawn).save(folder / "report.html")
         text = json.dumps(run.metrics(), indent=2, ensure_ascii=False)
         (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ser_transfer.pages import Page
-from ser_transfer.runs.figures import Drawing
+from ser_transfer.plots import Drawing
 from ser_transfer.runs.run import Run
 from ser_transfer.runs.system import System
 
