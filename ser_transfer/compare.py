@@ -29,7 +29,18 @@ from ser_transfer.corpora import load_corpus
 from ser_transfer.cross_validation import HeadChoice, Labels, Search, majority_floor
 from ser_transfer.encoders import HANDCRAFTED, Encoder, Precision, load_encoder
 from ser_transfer.fill import fill_store, keys_by_id, part_of
-from ser_transfer.runs import MAJORITY, Mapped, Role, Run, System, provenance, ranked, save_run, slug
+from ser_transfer.runs import (
+    MAJORITY,
+    WANTED_ACCURACY,
+    Mapped,
+    Role,
+    Run,
+    System,
+    provenance,
+    ranked,
+    save_run,
+    slug,
+)
 from ser_transfer.splits import make_split
 from ser_transfer.store import Embeddings, EmbeddingStore
 
@@ -62,6 +73,9 @@ class CompareSettings(StoreSettings, SplitSettings, CorpusSettings):
     device: str = setting("auto", help="auto (CUDA, then MPS, then CPU), or a torch device such as cuda:1")
     show_leak: bool = setting(
         False, help="score everything under a random split too, speakers on both sides, and print the gap"
+    )
+    wanted_accuracy: float = setting(
+        WANTED_ACCURACY, help="for which the share of recordings is told that can be answered so well"
     )
     speaker_normalise: bool = setting(
         False,
@@ -99,6 +113,7 @@ def compare(
     search: Search | None = None,
     show_leak: bool = False,
     speaker_normalise: bool = False,
+    wanted_accuracy: float = WANTED_ACCURACY,
     seed: int = 0,
     title: str | None = None,
     cache: Path | None = None,
@@ -116,6 +131,7 @@ def compare(
         search: What each fold may choose from; None for logistic regression and LDA.
         show_leak: Score all of it on a speaker-dependent split as well, to show what the leak is worth.
         speaker_normalise: Standardise features within each speaker; a setting of its own, stamped on the run.
+        wanted_accuracy: Share of given answers that shall be right; how many can be given then is told.
         seed: Of the split.
         title: The corpus's name in tables and plots; None for the one it was loaded by.
         cache: Folder of finished folds; None keeps none.
@@ -148,7 +164,9 @@ def compare(
             on_fold=on_fold,
         )
         systems = [
-            System.scored(each.name, each.role, answers[each.name], labels, provenance(each.members))
+            System.scored(
+                each.name, each.role, answers[each.name], labels, provenance(each.members), wanted_accuracy
+            )
             for each in contenders
         ]
         systems.append(System.scored(MAJORITY, "floor", majority_floor(labels, made), labels))
@@ -244,6 +262,7 @@ def _run_one(settings: CompareSettings) -> int:
             search=settings.search,
             show_leak=settings.show_leak,
             speaker_normalise=settings.speaker_normalise,
+            wanted_accuracy=settings.wanted_accuracy,
             seed=settings.seed,
             title=settings.title,
             cache=CACHE / "folds",

@@ -31,7 +31,7 @@ from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.fill import keys_by_id
 from ser_transfer.heads import SEQUENCE_HEADS
 from ser_transfer.model import EmotionModel
-from ser_transfer.runs import MAJORITY, Mapped, Run, System, provenance, save_run
+from ser_transfer.runs import MAJORITY, WANTED_ACCURACY, Mapped, Run, System, provenance, save_run
 from ser_transfer.splits import Split, make_split
 from ser_transfer.store import Embeddings, Frames
 
@@ -58,6 +58,9 @@ class TrainSettings(StoreSettings, SplitSettings, EncoderSettings, CorpusSetting
     )
     show_leak: bool = setting(
         False, help="score the same under a random split too, speakers on both sides, and print the gap"
+    )
+    wanted_accuracy: float = setting(
+        WANTED_ACCURACY, help="for which the share of recordings is told that can be answered so well"
     )
     speaker_normalise: bool = setting(
         False,
@@ -118,6 +121,7 @@ def train(
     n_draws: int | None = None,
     show_leak: bool = False,
     speaker_normalise: bool = False,
+    wanted_accuracy: float = WANTED_ACCURACY,
     seed: int = 0,
     title: str | None = None,
 ) -> Run:
@@ -138,6 +142,7 @@ def train(
         n_draws: Of a head on sequences, how many combinations of its settings to try in each fold.
         show_leak: Score the same on a speaker-dependent split as well, to show what the leak is worth.
         speaker_normalise: Standardise features within each speaker; a setting of its own, stamped on the run.
+        wanted_accuracy: Share of given answers that shall be right; how many can be given then is told.
         seed: Of the split and of the head.
         title: The corpus's name in tables and plots; None for the one it was loaded by.
 
@@ -162,7 +167,7 @@ def train(
             answers = cross_validate_sequences(embeddings, labels, made, chosen, n_draws=n_draws)
         known = provenance([embeddings])
         row = f"{embeddings.encoder} ({chosen.name})" if reads_frames else embeddings.encoder
-        systems = [System.scored(row, "encoder", answers, labels, known)]
+        systems = [System.scored(row, "encoder", answers, labels, known, wanted_accuracy)]
         if baseline is not None and (baseline.fingerprint != embeddings.fingerprint or reads_frames):
             found = cross_validate(
                 baseline,
@@ -171,7 +176,11 @@ def train(
                 Search((on_baseline,), layer_names(baseline, "all")),
                 speaker_normalise=speaker_normalise,
             )
-            systems.append(System.scored(baseline.encoder, "baseline", found, labels, provenance([baseline])))
+            systems.append(
+                System.scored(
+                    baseline.encoder, "baseline", found, labels, provenance([baseline]), wanted_accuracy
+                )
+            )
         systems.append(System.scored(MAJORITY, "floor", majority_floor(labels, made), labels))
         return Run(title or name or "corpus", made, search, speaker_normalise, tuple(systems))
 
@@ -229,6 +238,7 @@ def _run(settings: TrainSettings) -> int:
         n_draws=settings.n_draws,
         show_leak=settings.show_leak,
         speaker_normalise=settings.speaker_normalise,
+        wanted_accuracy=settings.wanted_accuracy,
         seed=settings.seed,
         title=settings.title,
     )

@@ -11,7 +11,15 @@ import ser_transfer.compare
 from ser_transfer import contest, embed
 from ser_transfer._command import SettingsError
 from ser_transfer.compare import CompareSettings, compare, parse_encoders
-from ser_transfer.contest import Contender, Corpus, common_classes, cross_corpora, restricted, run_contest
+from ser_transfer.contest import (
+    Contender,
+    Corpus,
+    common_classes,
+    cross_corpora,
+    restricted,
+    run_contest,
+    save_crossing,
+)
 from ser_transfer.cross_validation import HeadChoice, Labels, Search, TrainingError
 from ser_transfer.splits import make_split
 from ser_transfer.store import StoreError
@@ -192,6 +200,15 @@ class TestAcrossCorpora:
         # Trained on the same recordings under another name.
         assert crossing.scores["tones"]["first", "second"].uar > 0.9
         assert "first" in str(crossing)
+
+    def test_it_is_written_with_a_page(self, corpus, embeddings, tmp_path):
+        crossing = cross_corpora(self.crossed(corpus, embeddings), {"tones": ["tones"]}, QUICK)
+        save_crossing(crossing, tmp_path / "cross", {})
+        kept = json.loads((tmp_path / "cross" / "cross.json").read_text())
+        cell = kept["systems"]["tones"]["first"]["second"]["uar"]
+        assert cell == crossing.scores["tones"]["first", "second"].uar
+        assert f"{cell:.3f}" in (tmp_path / "cross" / "report.html").read_text()
+        assert (tmp_path / "cross" / "cross_tones.svg").exists()
 
     def test_only_shared_emotions_are_kept(self, corpus):
         labels = Labels.of(corpus)

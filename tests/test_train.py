@@ -316,3 +316,38 @@ def test_a_copy_planted_under_another_speaker_stops_the_run(tmp_path, capsys):
     assert "identical audio" in error
     assert "synthetic-v02m-anger-s9" in error
     assert ser_transfer.train.main([*arguments, *out, "--allow", "identical-audio"]) == 0
+
+
+@pytest.mark.parametrize("wanted", [0.5, 0.9])
+def test_what_can_be_answered_at_a_wanted_accuracy_is_told(wanted, corpus, embeddings):
+    """The threshold comes from validation rows; what is told of it is counted on the test rows."""
+    run = train(corpus, embeddings, split="loso", layers="energy", wanted_accuracy=wanted)
+    system = run.systems[0]
+    kept = system.calibration["abstention"]
+    assert kept["wanted_accuracy"] == wanted
+    predictions = system.predictions
+    if kept["threshold"] is None:
+        assert kept["coverage"] == 0.0
+        return
+    answered = predictions.calibrated.max(axis=1) >= kept["threshold"]
+    assert kept["coverage"] == pytest.approx(answered.mean())
+    right = np.array(predictions.truth)[answered] == np.array(predictions.predicted)[answered]
+    assert kept["accuracy"] == (pytest.approx(right.mean()) if len(right) else None)
+    assert f"{kept['coverage']:.0%} of the test recordings" in str(run)
+
+
+def test_the_group_that_is_understood_least_is_named(corpus, embeddings):
+    """One half of the utterances is given noise in place of what the encoder says."""
+    rows = len(corpus)
+    gender = ["female" if row % 2 else "male" for row in range(rows)]
+    told = corpus.remove_columns("gender").add_column("gender", gender)
+    garbled = {name: layer.copy() for name, layer in embeddings.layers.items()}
+    female = [row for row, id_ in enumerate(embeddings.utterance_ids) if row % 2]
+    for layer in garbled.values():
+        layer[female] = np.random.default_rng(0).normal(size=layer[female].shape)
+    repeated = replace(embeddings, layers=garbled)
+    run = train(told, repeated, split="loso")
+    groups = run.systems[0].groups["gender"]
+    assert set(groups) == {"female", "male"}
+    assert groups["female"].uar < groups["male"].uar
+    assert groups["male"].n == groups["female"].n == rows // 2

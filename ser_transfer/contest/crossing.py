@@ -13,7 +13,8 @@ import numpy as np
 from ser_transfer.contest.contest import Contender, run_contest
 from ser_transfer.cross_validation import Labels, Predictions, Search, TrainingError
 from ser_transfer.metrics import Scores, score
-from ser_transfer.plots import matrix_figure, save_figure
+from ser_transfer.pages import Page
+from ser_transfer.plots import Drawing, matrix_figure
 from ser_transfer.runs import RunError, slug
 from ser_transfer.splits import Fold, Split
 from ser_transfer.store import Embeddings
@@ -205,25 +206,39 @@ def _members(train: Corpus, test: Corpus, encoders: Sequence[str]) -> Iterator[E
 
 
 def save_crossing(crossing: Crossing, folder: Path, recipe: Mapping[str, Any], *, plots: bool = True) -> None:
-    """Write ``cross.json``, the recipe, and one figure per system.
+    """Write ``cross.json``, the recipe, one figure per system, and ``report.html``.
 
     Raises:
         RunError: If the folder cannot be written.
     """
     import yaml
 
+    page = Page("Across corpora", f"{crossing.title}. {DIAGONAL}.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(recipe), sort_keys=False), encoding="utf-8")
-        for system, found in crossing.scores.items() if plots else ():
-            matrix = np.array(
-                [[found[train, test].uar for test in crossing.corpora] for train in crossing.corpora]
-            )
-            title = f"{system}\n{crossing.title}"
-            figure = matrix_figure(matrix, crossing.corpora, crossing.corpora, title)
-            for ending in ("png", "svg"):
-                save_figure(figure, folder / f"cross_{slug(system)}.{ending}")
+        for system in crossing.scores if plots else ():
+            drawing = _drawing(crossing, system)
+            drawing.save(folder)
+            page.section(system)
+            page.figure(drawing.figure, drawing.caption, drawing.alt, svg=drawing.svg)
+            page.table(crossing.rows(system))
+        if plots:
+            page.save(folder / "report.html")
         text = json.dumps(crossing.to_dict(), indent=2, ensure_ascii=False)
         (folder / "cross.json").write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error.strerror}; name another with --out") from error
+
+
+def _drawing(crossing: Crossing, system: str) -> Drawing:
+    names, found = crossing.corpora, crossing.scores[system]
+    matrix = np.array([[found[train, test].uar for test in names] for train in names])
+    told = [f"{train} to {test} {found[train, test].uar:.3f}" for train in names for test in names]
+    return Drawing(
+        f"cross_{slug(system)}",
+        "cross",
+        matrix_figure(matrix, names, names, f"{system}\n{crossing.title}"),
+        "UAR by the corpus trained on and the corpus tested on.",
+        f"UAR of {system}, trained on one corpus and tested on another: {'; '.join(told)}.",
+    )

@@ -3,10 +3,11 @@
 from ser_transfer.runs.figures import Mapped, slug
 from ser_transfer.runs.files import RunError, save_run
 from ser_transfer.runs.run import Run
-from ser_transfer.runs.system import MAJORITY, Role, System, provenance, ranked
+from ser_transfer.runs.system import MAJORITY, WANTED_ACCURACY, Role, System, provenance, ranked
 
 __all__ = [
     "MAJORITY",
+    "WANTED_ACCURACY",
     "Mapped",
     "Role",
     "Run",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -161,9 +161,26 @@ class Run:
         systems: Mapping[str, System] = {system.name: system for run in runs for system in run.systems}
         return replace(runs[0], systems=tuple(ranked(list(systems.values()))))
 
+    def _of_leading(self) -> Iterator[str]:
+        """Name the group that the leading system understands least, and say how often it can answer."""
+        leading = self.leading
+        if leading.worst is not None:
+            column, value = leading.worst
+            found = leading.groups[column][value]
+            told = f"{column} {value}, UAR {found.uar:.3f} (n = {found.n})"
+            yield f"lowest group of {leading.name}: {told}"
+        if leading.calibration is not None:
+            kept = leading.calibration["abstention"]
+            right = "" if kept["accuracy"] is None else f"; {kept['accuracy']:.1%} of them are"
+            yield (
+                f"with {kept['wanted_accuracy']:.0%} of its answers to be right, {leading.name} answers "
+                f"{kept['coverage']:.0%} of the test recordings{right} (threshold from validation speakers)"
+            )
+
     def __str__(self) -> str:
         notes = "".join(f"\nnote: {note}" for note in self.split.notes)
         told = [self.title, "", text_table(self.rows()) + notes]
+        told += self._of_leading()
         if self.leak is not None:
             told.append(
                 "speaker-dependent: the same on a random split, speakers on both sides; the gap is what that "

@@ -30,7 +30,7 @@ Role = Literal["encoder", "fusion", "baseline", "untrained", "floor"]
 
 MAJORITY = "majority class"  # the name of the floor
 
-WANTED_ACCURACY = 0.8  # for which the share of recordings is told that can be answered
+WANTED_ACCURACY = 0.8  # unless asked otherwise: the share of given answers that shall be right
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,7 @@ class System:
         scores: Of those answers, all folds pooled.
         embeddings: What it was computed from, per encoder: fingerprint, pooling, precision.
         groups: Per column of the corpus such as ``gender``, and value, the scores of those utterances.
+        wanted_accuracy: For which the share of recordings is told that can be answered.
     """
 
     name: str
@@ -53,6 +54,7 @@ class System:
     scores: Scores
     embeddings: Mapping[str, Any] = field(default_factory=dict)
     groups: Mapping[str, Mapping[str, GroupScore]] = field(default_factory=dict)
+    wanted_accuracy: float = WANTED_ACCURACY
 
     @classmethod
     def scored(
@@ -62,6 +64,7 @@ class System:
         predictions: Predictions,
         labels: Labels,
         embeddings: Mapping[str, Any] | None = None,
+        wanted_accuracy: float = WANTED_ACCURACY,
     ) -> System:
         """Score a system's answers, with intervals over speakers, in all and by group."""
         answers = (predictions.truth, predictions.predicted, predictions.classes)
@@ -72,7 +75,7 @@ class System:
             for column, values in labels.groups.items()
         }
         scores = score(*answers, predictions.speakers)
-        return cls(name, role, predictions, scores, embeddings or {}, groups)
+        return cls(name, role, predictions, scores, embeddings or {}, groups, wanted_accuracy)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -124,14 +127,14 @@ class System:
                 "ece": expected_calibration_error(probabilities, truth, classes),
                 "brier": brier(probabilities, truth, classes),
             }
-        told["abstention"] = {"wanted_accuracy": WANTED_ACCURACY, **self._abstention()}
+        told["abstention"] = {"wanted_accuracy": self.wanted_accuracy, **self._abstention()}
         return told
 
     def _abstention(self) -> dict[str, float | None]:
         """Answer above the threshold that reached the wanted accuracy on validation speakers."""
         predictions = self.predictions
         found = abstention(
-            predictions.validation, predictions.validation_truth, predictions.classes, WANTED_ACCURACY
+            predictions.validation, predictions.validation_truth, predictions.classes, self.wanted_accuracy
         )
         if found is None:
             return {"threshold": None, "coverage": 0.0, "accuracy": None}
