@@ -222,8 +222,9 @@ def test_what_cannot_be_split_is_refused_with_what_can(kind, n_folds, message, d
 
 
 def test_one_speaker_and_no_rows_are_refused():
-    with pytest.raises(SplitError, match="one speaker only"):
-        make_split(dataset(crossed(["a"])), "loso")
+    for kind in ("loso", "speaker-folds"):
+        with pytest.raises(SplitError, match="one speaker only"):
+            make_split(dataset(crossed(["a"])), kind)
     with pytest.raises(SplitError, match="no utterances"):
         make_split(dataset(crossed(["a"])).select([]), "loso")
 

@@ -204,11 +204,7 @@ def _split(
 ) -> Split:
     """Fill in what the plans leave open, and turn groups into ids."""
     rows, folds = request.rows, []
-    if len(groups.members) < 2:
-        raise SplitError(
-            f"the corpus has one {groups.column} only, and a test needs another than training: "
-            "add recordings, or state --split speaker-dependent"
-        )
+    _refuse_one(groups)
     for plan in plans:
         rest = [group for group in groups.members if group not in plan.test]
         validation = plan.validation
@@ -262,8 +258,17 @@ def _notes(rows: Rows, folds: Sequence[Fold], column: str = "utterance") -> tupl
     return tuple(notes)
 
 
+def _refuse_one(groups: Groups) -> None:
+    if len(groups.members) < 2:
+        raise SplitError(
+            f"the corpus has one {groups.column} only, and a test needs another than training: "
+            "add recordings, or state --split speaker-dependent"
+        )
+
+
 def _dealt(request: Request, groups: Groups) -> list[Plan]:
     """Deal groups into `n_folds` test sides."""
+    _refuse_one(groups)
     n_groups, n_folds = len(groups.members), request.n_folds
     if not 2 <= n_folds <= n_groups:
         raise SplitError(
