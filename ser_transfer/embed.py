@@ -17,14 +17,11 @@ from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSetting
 from ser_transfer.audio import AudioError
 from ser_transfer.augment import Augmentation, Copies
 from ser_transfer.encoders import Encoder, load_encoder
-from ser_transfer.fill import FillReport, fill_store, frames_part_of, frames_parts_of, keys_by_id, part_of
+from ser_transfer.fill import FillReport, fill_store, frames_part_of, frames_parts_of, part_of
 from ser_transfer.store import Embeddings, EmbeddingStore, Frames, Part, stored_table
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-# The commands below find the filling of the store here as well.
-__all__ = ["EmbedSettings", "embed", "embed_augmented", "embed_frames", "fill_store", "keys_by_id", "part_of"]
 
 BAD_FILES = "bad_files.tsv"
 
