@@ -30,6 +30,24 @@ from ser_transfer.runs.system import System
 from ser_transfer.tables import markdown_table
 
 
+# What figures are called; what an earlier run left of them is cleared by these names.
+FIGURES = (
+    "leaderboard",
+    "speakers",
+    "layers",
+    "map",
+    "confusion_*",
+    "counts_*",
+    "per_class_*",
+    "roc_*",
+    "precision_recall_*",
+    "reliability_*",
+    "coverage_*",
+    "groups_*",
+    "training_*",
+)
+
+
 class RunError(SerTransferError):
     """A run folder that cannot be written or read."""
 
@@ -76,23 +94,6 @@ def save_run(
         raise RunError(
             f"cannot write the run to {folder}: {error.strerror}; name another with --out"
         ) from error
-
-
-FIGURES = (
-    "leaderboard",
-    "speakers",
-    "layers",
-    "map",
-    "confusion_*",
-    "counts_*",
-    "per_class_*",
-    "roc_*",
-    "precision_recall_*",
-    "reliability_*",
-    "coverage_*",
-    "groups_*",
-    "training_*",
-)
 
 
 def _clear(folder: Path) -> None:
