@@ -29,7 +29,6 @@ from ser_transfer.runs.run import Run
 from ser_transfer.runs.system import System
 from ser_transfer.tables import markdown_table
 
-
 # What figures are called; what an earlier run left of them is cleared by these names.
 FIGURES = (
     "leaderboard",
