@@ -12,13 +12,15 @@ import json
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import MISSING, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
+from ser_transfer._bars import progress_bar as progress_bar
+from ser_transfer._bars import steps_bar as steps_bar
+from ser_transfer._setting import setting as setting
 from ser_transfer.errors import SerTransferError
 
 if TYPE_CHECKING:
@@ -32,20 +34,6 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 class SettingsError(SerTransferError):
     """A setting that no command knows, or a value that it cannot take."""
-
-
-def setting(default: Any = MISSING, *, help: str) -> Any:
-    """Declare one documented field of a settings dataclass.
-
-    Args:
-        default: Its value when neither recipe nor flag gives one; without it the field is required.
-        help: What it means, with unit and allowed values; `--help` prints it.
-    """
-    if default is MISSING:
-        return field(metadata={"help": help})
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata={"help": help})
-    return field(default=default, metadata={"help": help})
 
 
 def parse_settings(settings_class: type[Settings], arguments: Sequence[str], prog: str) -> Settings:
@@ -161,69 +149,6 @@ def command(settings_class: type[Settings], run: Callable[[Settings], int | None
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Print a warning as one line for people, without the code that raised it."""
     print(f"warning: {message}", file=sys.stderr)
-
-
-@contextmanager
-def progress_bar(description: str) -> Iterator[Callable[[int, float], None]]:
-    """Show a bar over recordings on standard error: clips/s, times real time, and the time left.
-
-    Yields:
-        A function to call after each recording, with the number of recordings in all and this one's
-        seconds. The bar appears at the first call.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rates]}"),
-        TimeRemainingColumn(),
-    )
-    total_seconds = 0.0
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description, visible=False, rates="")
-
-        def advance(n_recordings: int, seconds: float) -> None:
-            nonlocal total_seconds
-            total_seconds += seconds
-            state = progress.tasks[task]
-            rates = ""
-            if state.elapsed:
-                clips, seconds = state.completed / state.elapsed, total_seconds / state.elapsed
-                rates = f"{clips:.1f} clips/s, {seconds:.0f}x real time"
-            progress.update(task, visible=True, total=n_recordings, advance=1, rates=rates)
-
-        yield advance
-
-
-@contextmanager
-def steps_bar(description: str) -> Iterator[Callable[[int, str], None]]:
-    """Show a bar over the steps of a longer work on standard error, with the time left.
-
-    Yields:
-        A function to call after each step, with the number of steps in all and what the step was about.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[step]}"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description, visible=False, step="")
-
-        def advance(n_steps: int, step: str) -> None:
-            progress.update(task, visible=True, total=n_steps, advance=1, step=step)
-
-        yield advance
 
 
 def as_flags(settings: Any, settings_class: type[Any]) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ser_transfer._bars import progress_bar
 from ser_transfer.augment import Copies
 from ser_transfer.encoders import Encoder
-from ser_transfer.fill import frames_part_of, part_of
+from ser_transfer.fill import fill_store, frames_part_of, part_of
 from ser_transfer.splits import Audit, Split, allowed_leaks, audit_split, refuse_leaks
 from ser_transfer.store import Embeddings, EmbeddingStore, Frames, StoreError
 
@@ -45,6 +46,25 @@ def stored_embeddings(
     except StoreError as error:
         raise _how_to_embed(error, embed_flags) from error
     return replace(found, originals=originals)
+
+
+def computed_embeddings(
+    store: str, corpus: Dataset, encoder: Encoder, title: str | None = None
+) -> Embeddings:
+    """Read an encoder's embeddings of a corpus, and compute what the store lacks.
+
+    Args:
+        store: Its folder.
+        corpus: From `ser_transfer.load_corpus`.
+        encoder: Whose.
+        title: The corpus's name on the progress bar; None for the one it was loaded by.
+    """
+    opened, part = EmbeddingStore(store), part_of(encoder)
+    with progress_bar(f"{title or corpus.info.dataset_name}: {encoder.name}") as advance:
+        report = fill_store(corpus, encoder, opened, part, on_recording=advance)
+    if report.n_encoded:
+        print(report.summary(encoder.name, str(opened.root)))
+    return opened.embeddings(part, list(report.keys), list(report.keys.values()))
 
 
 def stored_frames(

@@ -35,13 +35,16 @@ from ser_transfer.runs import (
     Mapped,
     Role,
     Run,
+    RunError,
+    SavedRun,
     System,
     provenance,
     ranked,
     save_run,
+    saved_run,
     slug,
 )
-from ser_transfer.splits import make_split
+from ser_transfer.splits import Split, make_split
 from ser_transfer.store import Embeddings, EmbeddingStore
 
 if TYPE_CHECKING:
@@ -57,7 +60,13 @@ class CompareSettings(StoreSettings, SplitSettings, CorpusSettings):
     encoders: str = setting(
         "handcrafted",
         help="comma-separated Hub ids (owner/model@revision), folders and names; a plus fuses: "
-        "yamnet,handcrafted,yamnet+handcrafted; untrained:yamnet is the same with random weights",
+        "yamnet,handcrafted,yamnet+handcrafted; untrained:yamnet is the same with random weights; none, with "
+        "--runs",
+    )
+    runs: str | None = setting(
+        None,
+        help="folders of finished runs, with commas between: their systems stand in the table too, if they "
+        "were tested on the same folds",
     )
     heads: str = setting(
         "logistic_regression,lda", help="comma-separated; each fold chooses among them on validation speakers"
@@ -102,11 +111,17 @@ class CompareSettings(StoreSettings, SplitSettings, CorpusSettings):
         ]
         return Search(tuple(heads))
 
+    @property
+    def run_folders(self) -> list[str]:
+        """The folders of finished runs."""
+        return [] if self.runs is None else [folder.strip() for folder in self.runs.split(",")]
+
 
 def compare(
     corpus: Dataset,
     contenders: Sequence[Contender],
     *,
+    saved: Sequence[SavedRun] = (),
     split: str = "speaker-folds",
     n_folds: int = 5,
     folds: Sequence[str] | None = None,
@@ -125,6 +140,8 @@ def compare(
     Args:
         corpus: From `ser_transfer.load_corpus`.
         contenders: What to score; one whose role is ``"baseline"`` is what differences are taken to.
+        saved: Finished runs on the same test folds, from `ser_transfer.runs.saved_run`; their systems join
+            the table, all but baseline and floor.
         split: A kind of split; see `ser_transfer.splits.make_split`.
         n_folds: Folds, where the kind has a choice.
         folds: Names of the folds to run; None for all.
@@ -144,20 +161,18 @@ def compare(
     Raises:
         SplitError: If the corpus cannot be split so, for want of speakers above all.
         TrainingError: If a fold cannot be trained on.
+        RunError: If a finished run was tested on other folds, or a name is there twice.
     """
     labels = Labels.of(corpus)
-    search = search or Search((HeadChoice(), HeadChoice("lda")))
+    searched = search or Search((HeadChoice(), HeadChoice("lda")))
     name = corpus.info.dataset_name
-    runs = []
-    for kind in (split, "speaker-dependent") if show_leak else (split,):
-        made = make_split(corpus, kind, n_folds=n_folds, seed=seed, corpus_name=name)
-        if folds is not None and kind == split:
-            made = made.only(folds)
+
+    def run(made: Split, saved: Sequence[SavedRun]) -> Run:
         answers = run_contest(
             contenders,
             labels,
             made,
-            search,
+            searched,
             speaker_normalise=speaker_normalise,
             cache=cache,
             n_jobs=n_jobs,
@@ -169,9 +184,43 @@ def compare(
             )
             for each in contenders
         ]
+        systems += [system for each in saved for system in each.entrants]
         systems.append(System.scored(MAJORITY, "floor", majority_floor(labels, made), labels))
-        runs.append(Run(title or name or "corpus", made, search, speaker_normalise, tuple(ranked(systems))))
-    return replace(runs[0], leak=runs[1]) if show_leak else runs[0]
+        return Run(
+            title or name or "corpus",
+            made,
+            searched if contenders else None,
+            speaker_normalise,
+            tuple(ranked(systems)),
+        )
+
+    made = make_split(corpus, split, n_folds=n_folds, seed=seed, corpus_name=name)
+    if folds is not None:
+        made = made.only(folds)
+    for each in saved:
+        each.refuse_unlike(made, labels, speaker_normalised=speaker_normalise)
+    _refuse_repeated([each.name for each in contenders], saved)
+    if not show_leak:
+        return run(made, saved)
+    leaky = make_split(corpus, "speaker-dependent", n_folds=n_folds, seed=seed, corpus_name=name)
+    leaks = [each.leak for each in saved if each.leak is not None]
+    alike = [
+        each for each in leaks if each.unlike(leaky, labels, speaker_normalised=speaker_normalise) is None
+    ]
+    return replace(run(made, saved), leak=run(leaky, alike))
+
+
+def _refuse_repeated(names: Sequence[str], saved: Sequence[SavedRun]) -> None:
+    """Stop before two rows of one name; a table tells systems apart by it."""
+    there = {*names, MAJORITY}
+    for each in saved:
+        for system in each.entrants:
+            if system.name in there:
+                raise RunError(
+                    f"{system.name} is there twice, the second time in {each.folder}: leave that one out of "
+                    "--runs, or the other out of --encoders (--encoders none, --baseline none)"
+                )
+            there.add(system.name)
 
 
 def parse_encoders(text: str) -> list[tuple[str, ...]]:
@@ -209,7 +258,9 @@ def load_named(name: str, settings: CompareSettings) -> Encoder:
 
 def _systems(settings: CompareSettings) -> dict[tuple[str, ...], Role]:
     """List what is compared: what was asked for, the baseline, and the untrained controls."""
-    asked = parse_encoders(settings.encoders)
+    if settings.encoders == "none" and (settings.runs is None or settings.cross):
+        raise SettingsError("nothing to compare: --encoders none goes with --runs, folders of finished runs")
+    asked = [] if settings.encoders == "none" else parse_encoders(settings.encoders)
     systems: dict[tuple[str, ...], Role] = {}
     for members in asked:
         is_control = all(member.startswith(UNTRAINED) for member in members)
@@ -238,8 +289,10 @@ def _run(settings: CompareSettings) -> int:
 
 
 def _run_one(settings: CompareSettings) -> int:
-    corpus = settings.load_corpus()
     systems = _systems(settings)
+    corpus = settings.load_corpus()
+    made = settings.make_split(corpus, settings.seed)
+    saved = _saved(settings, Labels.of(corpus), made)
     embeddings = _all_embedded(settings, corpus, systems)
     contenders = [
         Contender(
@@ -250,12 +303,12 @@ def _run_one(settings: CompareSettings) -> int:
         for members, role in systems.items()
     ]
     keys = keys_by_id(corpus)
-    made = settings.make_split(corpus, settings.seed)
     audit = refused_if_leaky(corpus, made, keys, embeddings.get(settings.baseline), settings.allow)
     with steps_bar("folds") as on_fold:
         run = compare(
             corpus,
             contenders,
+            saved=saved,
             split=settings.split,
             n_folds=settings.n_folds,
             folds=settings.fold_names,
@@ -271,14 +324,28 @@ def _run_one(settings: CompareSettings) -> int:
         )
     folder = Path(settings.out or f"outputs/compare-{slug(str(settings.corpus))}-{slug(settings.split)}")
     run = replace(run, audit=str(audit))
-    shown = next(each for each in contenders if each.name == run.leading.name).members[0]
-    mapped = Mapped(shown, tuple(shown.layers), Labels.of(corpus))
+    mapped = None
+    members = {each.name: each.members[0] for each in contenders}
+    shown = next((members[each.name] for each in (run.leading, *run.systems) if each.name in members), None)
+    if shown is not None:  # systems of finished runs have no embeddings here
+        mapped = Mapped(shown, tuple(shown.layers), Labels.of(corpus))
     save_run(run, folder, asdict(settings), plots=settings.plots, mapped=mapped)
     print(f"{run}\n\nwritten to {folder}")
     return 0
 
 
+def _saved(settings: CompareSettings, labels: Labels, made: Split) -> list[SavedRun]:
+    """Read the finished runs, and refuse those that do not fit before hours of embedding."""
+    found = [saved_run(folder, labels, settings.wanted_accuracy) for folder in settings.run_folders]
+    for each in found:
+        each.refuse_unlike(made, labels, speaker_normalised=settings.speaker_normalise)
+    _refuse_repeated([], found)
+    return found
+
+
 def _run_cross(settings: CompareSettings) -> int:
+    if settings.runs is not None:
+        raise SettingsError("--runs goes with one --corpus, not with --cross: leave one of them out")
     if len(settings.cross) < 2:
         raise SettingsError("--cross wants two corpora or more: --cross.ravdess DIR --cross.emodb DIR")
     systems = _systems(settings)

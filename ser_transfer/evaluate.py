@@ -16,7 +16,7 @@ import numpy as np
 
 from ser_transfer._command import CallableModule, SettingsError, command, progress_bar, setting
 from ser_transfer._settings import CorpusSettings, StoreSettings
-from ser_transfer.cross_validation import Labels, Predictions, Search, TrainingError
+from ser_transfer.cross_validation import Labels, Predictions, TrainingError
 from ser_transfer.encoders import load_encoder
 from ser_transfer.fill import fill_store, part_of
 from ser_transfer.labels import resolve_label_map
@@ -158,7 +158,7 @@ def evaluate(
         tuple(str(matching).splitlines()),
     )
     system = System.scored(_name(model), role, predictions, labels)
-    return Run(title or name, split, Search(), False, (system,))
+    return Run(title or name, split, None, False, (system,))
 
 
 def _name(model: EmotionModel) -> str:

@@ -269,6 +269,7 @@ def _one_layer(settings: TrainSettings, encoder: Encoder) -> str:
 
 def model_of(run: Run, corpus: Dataset, embeddings: Embeddings, encoder: Encoder) -> EmotionModel:
     """Fit the model to keep, on every utterance: what most folds chose."""
+    assert run.search is not None  # `train` has searched
     scored = run.systems[0]
     head, columns = fit_on_all(embeddings, Labels.of(corpus), run.search, scored.predictions)
     training = {

@@ -16,20 +16,21 @@ PACKAGE = Path(ser_transfer.__file__).parent
 
 # A module imports only from rows above its own. Modules of one row keep to themselves.
 ROWS = (
-    {"errors"},
+    {"errors", "_setting"},
     {"labels", "audio", "pooling", "metrics", "tables"},
     {"corpora", "encoders", "store", "splits", "heads", "augment", "plots", "pages"},
     {"cross_validation", "fill", "exploration"},
-    {"runs", "model"},
+    {"runs", "model", "finetuning"},
     {"contest"},
+    {"_bars"},
     {"_command"},
     {"_settings", "_stored"},
     {"embed", "audit", "explore"},
-    {"train", "compare", "evaluate"},
+    {"train", "finetune", "compare", "evaluate"},
     {"quickstart"},
     {"__init__", "__main__"},
 )
-VERBS = ("explore", "embed", "audit", "train", "compare", "evaluate", "quickstart")
+VERBS = ("explore", "embed", "audit", "train", "finetune", "compare", "evaluate", "quickstart")
 HEAVY = ("torch", "transformers", "librosa", "sklearn", "datasets", "matplotlib")
 
 

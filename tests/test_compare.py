@@ -1,6 +1,7 @@
 """The comparison: one table, resumed, with what the leak is worth."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,18 @@ from ser_transfer.contest import (
     run_contest,
     save_crossing,
 )
-from ser_transfer.cross_validation import HeadChoice, Labels, Search, TrainingError
+from ser_transfer.cross_validation import (
+    Choice,
+    FoldResult,
+    HeadChoice,
+    Labels,
+    Search,
+    TrainingError,
+    joined,
+    majority_floor,
+)
+from ser_transfer.runs import MAJORITY, Run, RunError, System, save_run, saved_run
+from ser_transfer.runs.figures import figures
 from ser_transfer.splits import make_split
 from ser_transfer.store import StoreError
 
@@ -184,6 +196,156 @@ def test_compare_embeds_what_is_missing_and_writes_the_run(tones, tmp_path, caps
     assert "seed180+mfcc" in report
     assert "http://" not in report.replace("http://www.w3.org", "").replace("http://purl.org", "")
     assert {"leaderboard.png", "layers.png"} & {path.name for path in (tmp_path / "run").iterdir()}
+
+
+def network_run(corpus, name="net", split="loso", n_wrong=3, **options):
+    """A finished run whose one system answers some utterances of each fold wrongly, with a training curve."""
+    labels, made = Labels.of(corpus), make_split(corpus, split, **options)
+    results = []
+    for fold in made.folds:
+        validation, test = (
+            np.array(
+                [[0.9 if labels.emotions[id_] == each else 0.05 for each in labels.classes] for id_ in ids]
+            )
+            for ids in (fold.validation_ids, fold.test_ids)
+        )
+        test[:n_wrong] = np.roll(test[:n_wrong], 1, axis=1)
+        history = ({"epoch": 1, "train_loss": 1.0, "validation_loss": 1.0, "validation_uar": 1.0},)
+        choice = Choice({name: {"layers": ["last"], "pooling": "mean"}}, "fine-tuned", {}, None, 1.0)
+        temperature = 1.5 if len(validation) else None
+        results.append(FoldResult(choice, (), validation, test, temperature, {}, 1000, 60.0, history))
+    systems = [
+        System.scored(name, "encoder", joined(labels, made, results), labels),
+        System.scored(MAJORITY, "floor", majority_floor(labels, made), labels),
+    ]
+    return Run("tones", made, None, False, tuple(systems))
+
+
+class TestFinishedRuns:
+    """Systems of finished runs in the table of a comparison."""
+
+    def saved(self, corpus, folder, **options):
+        save_run(network_run(corpus, **options), folder, {}, plots=False)
+        return saved_run(folder, Labels.of(corpus))
+
+    def test_they_stand_in_the_table_with_their_own_scores(self, corpus, contenders, tmp_path):
+        saved = self.saved(corpus, tmp_path / "net")
+        run = compare(corpus, contenders, saved=[saved], split="loso", search=QUICK)
+        assert [each.name for each in run.systems].count(MAJORITY) == 1
+        net = next(each for each in run.systems if each.name == "net")
+        assert net.scores == network_run(corpus).systems[0].scores
+        uars = [each.scores.uar for each in run.systems[:-1]]
+        assert uars == sorted(uars, reverse=True)
+        assert run.differences["net"].uar == pytest.approx(net.scores.uar - run.baseline.scores.uar)
+        without = compare(corpus, contenders, split="loso", search=QUICK)
+        for system in without.systems:
+            assert system.scores == next(each for each in run.systems if each.name == system.name).scores
+
+    def test_without_a_leak_of_theirs_its_columns_are_empty(self, corpus, contenders, tmp_path):
+        saved = self.saved(corpus, tmp_path / "net")
+        [net] = saved.entrants
+        run = compare(corpus, contenders[:1], saved=[saved], split="loso", search=QUICK, show_leak=True)
+        header, *rows = run.rows()
+        cells = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+        assert (cells["net"]["speaker-dependent"], cells["net"]["gap"]) == ("", "")
+        assert cells["tones"]["speaker-dependent"]
+        save_run(run, tmp_path / "run", {})
+        assert "net" in (tmp_path / "run" / "leaderboard.csv").read_text()
+        assert (tmp_path / "run" / "leaderboard.png").exists()
+        report = re.sub("<[^>]+>", "|", (tmp_path / "run" / "report.html").read_text())
+        assert re.search(rf"\|net\|+{net.scores.uar:.3f}\|+(?!\d)", report)
+        again = saved_run(tmp_path / "run", Labels.of(corpus))
+        assert {each.name for each in again.systems} - {each.name for each in again.leak.systems} == {"net"}
+
+    @pytest.mark.parametrize(("seed", "told"), [(0, True), (1, False)])
+    def test_their_leak_is_shown_if_it_is_the_same_leak(self, seed, told, corpus, contenders, tmp_path):
+        options = {"n_folds": 3, "seed": seed}
+        leak = network_run(corpus, split="speaker-dependent", n_wrong=1, **options)
+        save_run(replace(network_run(corpus), leak=leak), tmp_path, {}, plots=False)
+        saved = saved_run(tmp_path, Labels.of(corpus))
+        run = compare(
+            corpus, contenders[:1], saved=[saved], split="loso", search=QUICK, show_leak=True, n_folds=3
+        )
+        row = next(row for row in run.rows() if row[0] == "net")
+        expected = f"{leak.systems[0].scores.uar:.3f}"
+        assert (expected in row) is told
+        assert len(list(figures(run))) > 0
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            (
+                {"split": "leave-one-speaker-out", "folds": ["p1", "p2"]},
+                "its folds are p1, p2, p3, p4, here p1, p2",
+            ),
+            ({"split": "speaker-folds", "n_folds": 4}, "its folds are p1, p2, p3, p4, here 1, 2, 3, 4"),
+            ({"split": "speaker-dependent"}, "it is speaker-independent, and this is not"),
+            ({"split": "loso", "speaker_normalise": True}, "it is not speaker-normalised, and this is"),
+        ],
+    )
+    def test_scores_of_other_folds_are_refused(self, options, told, corpus, contenders, tmp_path):
+        saved = self.saved(corpus, tmp_path / "net")
+        with pytest.raises(RunError, match=told):
+            compare(corpus, contenders, saved=[saved], search=QUICK, **options)
+
+    def test_a_name_that_is_there_twice_is_refused(self, corpus, contenders, tmp_path):
+        first, second = (self.saved(corpus, tmp_path / str(number)) for number in range(2))
+        with pytest.raises(RunError, match=r"net is there twice, the second time in .*1: leave"):
+            compare(corpus, contenders, saved=[first, second], split="loso", search=QUICK)
+        tones = self.saved(corpus, tmp_path / "tones", name="tones")
+        with pytest.raises(RunError, match="tones is there twice"):
+            compare(corpus, contenders, saved=[tones], split="loso", search=QUICK)
+
+    def test_a_run_with_nothing_but_the_floor_is_refused(self, corpus, contenders, tmp_path):
+        whole = network_run(corpus)
+        save_run(replace(whole, systems=whole.systems[1:]), tmp_path, {}, plots=False)
+        with pytest.raises(RunError, match="nothing but baseline and floor"):
+            compare(corpus, contenders, saved=[saved_run(tmp_path, Labels.of(corpus))], split="loso")
+
+    def arguments(self, tones, tmp_path, *more):
+        return [
+            *("--corpus", "folder", "--root", str(tones), "--speaker-pattern", PATTERN, "--split", "loso"),
+            *("--heads", "lda", "--n-jobs", "1", "--allow", "near-identical-audio"),
+            *("--store", str(tmp_path / "store"), "--out", str(tmp_path / "run"), *more),
+        ]
+
+    def test_the_command_lists_them_without_any_encoder_of_its_own(
+        self, tones, corpus, tmp_path, capsys, monkeypatch
+    ):
+        monkeypatch.setattr(ser_transfer.compare, "CACHE", tmp_path / "cache")
+        for number, name in enumerate(("first net", "second net")):
+            self.saved(corpus, tmp_path / name, name=name, n_wrong=2 + number)
+        folders = f"{tmp_path / 'first net'}, {tmp_path / 'second net'}"
+        arguments = self.arguments(tones, tmp_path, "--runs", folders, "--encoders", "none")
+        assert ser_transfer.compare.main([*arguments, "--show-leak", "--n-folds", "3", "--no-plots"]) == 0
+        printed = capsys.readouterr().out
+        assert "first net" in printed
+        metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+        assert set(metrics["systems"]) == {"first net", "second net", "mfcc", "majority class"}
+        assert metrics["systems"]["first net"]["history_by_fold"]["p1"][0]["epoch"] == 1
+        assert ser_transfer.compare.main([*arguments, "--baseline", "none"]) == 0
+        metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+        assert metrics["search"] is None
+        assert set(metrics["systems"]) == {"first net", "second net", "majority class"}
+        assert (tmp_path / "run" / "training_first_net.png").exists()
+        assert not (tmp_path / "run" / "map.png").exists()  # there are no embeddings to draw it from
+
+    def test_the_command_refuses_before_anything_is_embedded(
+        self, tones, corpus, tmp_path, capsys, monkeypatch
+    ):
+        monkeypatch.setattr(ser_transfer.compare, "fill_store", lambda *_, **__: pytest.fail("was embedded"))
+        self.saved(corpus, tmp_path / "net", split="speaker-folds", n_folds=2)
+        arguments = self.arguments(tones, tmp_path)
+        for wrong, told in (
+            (["--runs", str(tmp_path / "net")], "cannot stand beside"),
+            (["--runs", str(tmp_path / "nowhere")], "no run in"),
+            (["--encoders", "none"], "nothing to compare"),
+            (["--runs", str(tmp_path / "net"), "--cross.a", "A", "--cross.b", "B"], "not with --cross"),
+        ):
+            assert ser_transfer.compare.main([*arguments, *wrong]) == 1
+            error = capsys.readouterr().err
+            assert told in error
+            assert error.count("\n") == 1
 
 
 class TestAcrossCorpora:

@@ -1,5 +1,6 @@
 """Choosing inside a fold: layers, pooling, head, fusion and temperature, never with a test speaker."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,9 @@ from ser_transfer.cross_validation import (
     TrainingError,
     cross_validate,
     cross_validate_sequences,
+    joined,
+    keep_result,
+    kept_result,
     run_fold,
 )
 from ser_transfer.cross_validation.search import FoldData
@@ -220,6 +224,59 @@ def test_a_number_that_is_none_is_named_with_its_encoder_and_fold():
     broken[10, 2] = np.nan
     with pytest.raises(TrainingError, match=r"planted, fold 1: feature 2 of row"):
         cross_validate(embeddings(x=broken), labels, folds().only(["1"]), CHOOSE)
+
+
+def test_validation_rows_are_told_with_their_utterance_and_fold():
+    labels, split = labelled(), folds()
+    predictions = cross_validate(embeddings(x=signal(labels, 6, 1.0, 3)), labels, split, CHOOSE)
+    assert predictions.validation_ids == tuple(id_ for fold in split.folds for id_ in fold.validation_ids)
+    assert predictions.validation_folds == tuple(f.name for f in split.folds for _ in f.validation_ids)
+    assert [labels.emotions[id_] for id_ in predictions.validation_ids] == [*predictions.validation_truth]
+    assert len(predictions.validation) == len(predictions.validation_ids)
+
+
+class TestHistories:
+    """Training curves, from a fold's result to the predictions and to the disk."""
+
+    HISTORY = (
+        {"epoch": 1, "train_loss": 1.25, "validation_loss": None, "validation_uar": None},
+        {"epoch": 2, "train_loss": 1 / 3, "validation_loss": 0.1 + 0.2, "validation_uar": 0.5},
+    )
+
+    def result(self, fold, *encoders):
+        members = [embeddings(name, x=signal(labelled(), 6, 1.0, row)) for row, name in enumerate(encoders)]
+        return run_fold(members, labelled(), fold, CHOOSE)
+
+    def test_they_are_joined_by_fold_and_only_where_there_are_some(self):
+        first, second = folds().folds
+        results = [self.result(first, "a"), replace(self.result(second, "a"), history=self.HISTORY)]
+        assert joined(labelled(), folds(), results).histories == {"2": self.HISTORY}
+
+    @pytest.mark.parametrize("encoders", [("a",), ("a", "b")])
+    def test_a_result_comes_back_from_disk_with_every_number(self, encoders, tmp_path):
+        [fold, _] = folds().folds
+        result = replace(self.result(fold, *encoders), history=self.HISTORY)
+        keep_result(tmp_path / "kept", "1", result)
+        kept = kept_result(tmp_path / "kept", "1")
+        assert kept.history == self.HISTORY
+        np.testing.assert_array_equal(kept.validation, result.validation)
+        np.testing.assert_array_equal(kept.test, result.test)
+        for name in ("choice", "temperature", "n_parameters", "seconds"):
+            assert getattr(kept, name) == getattr(result, name)
+        assert [trial.uar for trial in kept.trials] == [trial.uar for trial in result.trials]
+        assert kept_result(tmp_path / "kept", "2") is None
+
+    def test_a_result_that_was_kept_without_one_is_still_read(self, tmp_path):
+        """Those on the disks of users follow from the same inputs, and need not be computed again."""
+        [fold, _] = folds().folds
+        keep_result(tmp_path, "1", self.result(fold, "a"))
+        with np.load(tmp_path / "1.npz") as file:
+            arrays = dict(file)
+        described = json.loads(arrays["described"].tobytes())
+        del described["history"]
+        arrays["described"] = np.frombuffer(json.dumps(described).encode(), dtype=np.uint8)
+        np.savez(tmp_path / "1.npz", **arrays)
+        assert kept_result(tmp_path, "1").history == ()
 
 
 class TestSequences:

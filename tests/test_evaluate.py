@@ -1,5 +1,7 @@
 """A saved model on another corpus: matched emotions, and never its own speakers unasked."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
@@ -10,6 +12,7 @@ import ser_transfer.train
 from ser_transfer import embed, load_corpus, load_encoder, train
 from ser_transfer.cross_validation import Labels, TrainingError
 from ser_transfer.evaluate import Matching, evaluate
+from ser_transfer.runs import saved_run
 from ser_transfer.train import model_of
 
 PATTERN = "(?P<speaker>p[0-9])_"
@@ -87,4 +90,9 @@ def test_the_command_scores_a_saved_model(tones, tmp_path, capsys):
     assert ser_transfer.evaluate.main([*arguments, "--no-plots", "--allow", "shared-speakers"]) == 0
     printed = capsys.readouterr().out
     assert "emotions that both know: neutral, anger, fear" in printed
-    assert (tmp_path / "scored" / "metrics.json").exists()
+    metrics = json.loads((tmp_path / "scored" / "metrics.json").read_text())
+    assert metrics["search"] is None
+    [system] = saved_run(
+        tmp_path / "scored", Labels.of(load_corpus(*shared[1:4:2], speaker_pattern=PATTERN))
+    ).systems
+    assert system.scores.uar == metrics["systems"][system.name]["uar"]

@@ -239,6 +239,7 @@ def test_nothing_of_an_earlier_run_stays_in_its_folder(arguments, training, tmp_
         "metrics.json",
         "predictions.parquet",
         "recipe.yaml",
+        "validation.parquet",
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from ser_transfer.contest.kept import keep_result, kept_result, result_key
+from ser_transfer.contest.keys import result_key
 from ser_transfer.cross_validation import (
     FoldResult,
     Labels,
@@ -18,6 +18,8 @@ from ser_transfer.cross_validation import (
     Search,
     aligned,
     joined,
+    keep_result,
+    kept_result,
     normalised_by_speaker,
     run_fold,
 )

@@ -10,6 +10,7 @@ from ser_transfer.cross_validation.folds import (
     mean_temperature,
     run_fold,
 )
+from ser_transfer.cross_validation.kept import keep_result, kept_result
 from ser_transfer.cross_validation.labels import GROUP_COLUMNS, Labels, TrainingError
 from ser_transfer.cross_validation.predictions import Predictions, majority_floor
 from ser_transfer.cross_validation.search import Choice, HeadChoice, Search, Trial
@@ -31,6 +32,8 @@ __all__ = [
     "cross_validate_sequences",
     "fit_on_all",
     "joined",
+    "keep_result",
+    "kept_result",
     "majority_floor",
     "mean_temperature",
     "normalised_by_speaker",

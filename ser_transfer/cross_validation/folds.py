@@ -46,6 +46,8 @@ class FoldResult:
             only: a curve to look at, for which nothing is fitted anew.
         n_parameters: Numbers that the head keeps.
         seconds: What it took.
+        history: The training curve of what is trained in epochs, one mapping per epoch of numbers and None;
+            see `ser_transfer.plots.training_figure`.
     """
 
     choice: Choice
@@ -56,6 +58,7 @@ class FoldResult:
     by_layer: Mapping[str, Probabilities] = field(default_factory=dict)
     n_parameters: int = 0
     seconds: float = 0.0
+    history: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def calibrated(self) -> tuple[Probabilities, Probabilities]:
@@ -197,6 +200,8 @@ def joined(labels: Labels, split: Split, results: Sequence[FoldResult]) -> Predi
         probabilities=np.concatenate([result.test for result in results]),
         choices=dict(zip(names, (result.choice for result in results), strict=True)),
         temperatures=dict(zip(names, (result.temperature for result in results), strict=True)),
+        validation_ids=tuple(id_ for fold in split.folds for id_ in fold.validation_ids),
+        validation_folds=tuple(fold.name for fold in split.folds for _ in fold.validation_ids),
         validation_truth=tuple(labels.emotions[id_] for fold in split.folds for id_ in fold.validation_ids),
         validation=np.concatenate([result.calibrated[0] for result in results]),
         by_layer={
@@ -206,6 +211,9 @@ def joined(labels: Labels, split: Split, results: Sequence[FoldResult]) -> Predi
                 ].tolist()
             )
             for layer in layers
+        },
+        histories={
+            name: result.history for name, result in zip(names, results, strict=True) if result.history
         },
         n_parameters=round(float(np.mean([result.n_parameters for result in results]))),
         seconds=sum(result.seconds for result in results),

@@ -28,11 +28,13 @@ class Predictions:
         choices: Per fold, what was chosen.
         temperatures: Per fold, what calibrates the probabilities, fitted on validation speakers; None where
             there are none.
-        validation_truth: Emotions of the validation rows of all folds.
+        validation_ids: One id per validation row, fold after fold; an utterance may validate several folds.
+        validation_folds: Name of the fold that it validates.
+        validation_truth: Its emotion.
         validation: Their calibrated probabilities, by heads that saw the training rows only.
         by_layer: Per layer, the emotion that a head on it alone answers, row by row; the layer curve. Those
             heads are fitted on the training speakers only.
-        histories: Per fold, the training curve of a head on sequences, one mapping per epoch.
+        histories: Per fold, the training curve of what is trained in epochs, one mapping per epoch.
         n_parameters: Numbers that the head keeps, the mean over folds.
         seconds: What choosing, fitting and testing took, all folds.
     """
@@ -45,6 +47,8 @@ class Predictions:
     classes: tuple[str, ...]
     choices: Mapping[str, Choice] = field(default_factory=dict)
     temperatures: Mapping[str, float | None] = field(default_factory=dict)
+    validation_ids: tuple[str, ...] = ()
+    validation_folds: tuple[str, ...] = ()
     validation_truth: tuple[str, ...] = ()
     validation: Probabilities = field(default_factory=lambda: np.zeros((0, 0)))
     by_layer: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

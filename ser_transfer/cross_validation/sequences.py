@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,20 +43,18 @@ def cross_validate_sequences(
         TrainingError: If a fold cannot be trained on, or settings are to be drawn where it has no validation
             speakers to choose them on.
     """
-    results, histories = [], {}
+    results = []
     for fold in split.folds:
         try:
-            result, history = _run_fold(frames, labels, fold, head, n_draws)
+            results.append(_run_fold(frames, labels, fold, head, n_draws))
         except HeadError as error:
             raise TrainingError(f"{head.name} on {frames.encoder}, fold {fold.name}: {error}") from error
-        results.append(result)
-        histories[fold.name] = history
-    return replace(joined(labels, split, results), histories=histories)
+    return joined(labels, split, results)
 
 
 def _run_fold(
     frames: Frames, labels: Labels, fold: Fold, choice: HeadChoice, n_draws: int | None
-) -> tuple[FoldResult, tuple[dict[str, Any], ...]]:
+) -> FoldResult:
     begun = time.perf_counter()
     if not fold.validation_ids and n_draws is not None:
         raise TrainingError(
@@ -80,7 +77,7 @@ def _run_fold(
     if fold.validation_ids:
         answers = _in_columns(head, validation[0], labels.classes)
         temperature = fit_temperature(answers, list(validation[1]), labels.classes)
-    result = FoldResult(
+    return FoldResult(
         choice=Choice(
             {frames.encoder: {"layers": [frames.layer], "pooling": "frames"}},
             choice.name,
@@ -94,8 +91,8 @@ def _run_fold(
         temperature=temperature,
         n_parameters=sum(parameter.numel() for parameter in head.network_.parameters()),
         seconds=time.perf_counter() - begun,
+        history=tuple(dict(epoch) for epoch in head.history_),
     )
-    return result, tuple(dict(epoch) for epoch in head.history_)
 
 
 def _side(frames: Frames, labels: Labels, ids: Sequence[str]) -> Labelled:

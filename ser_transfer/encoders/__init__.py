@@ -21,6 +21,7 @@ __all__ = [
     "HiddenStates",
     "Precision",
     "Waveform",
+    "check_model_name",
     "load_encoder",
 ]
 
@@ -38,8 +39,19 @@ def _vggish(**options: Any) -> Encoder:
 
 
 def _transformers(name: str, **options: Any) -> Encoder:
-    from ser_transfer.encoders.checkpoints import ARCHITECTURES
     from ser_transfer.encoders.transformers_family import load_transformers_encoder
+
+    check_model_name(name)
+    return load_transformers_encoder(name, **options)
+
+
+def check_model_name(name: str) -> None:
+    """Refuse what cannot be the name of a transformers model: a misspelt name, or a folder that is not there.
+
+    Raises:
+        EncoderError: If it is neither a folder nor shaped like a Hub id.
+    """
+    from ser_transfer.encoders.checkpoints import ARCHITECTURES
 
     if "/" not in name and name not in ARCHITECTURES and not Path(name).is_dir():
         named = ", ".join((*NAMED_ENCODERS, *HANDCRAFTED))
@@ -47,8 +59,6 @@ def _transformers(name: str, **options: Any) -> Encoder:
             f"there is no encoder named {name!r} and no such folder: give a Hub id (owner/name), a folder, "
             f"or one of {named}"
         )
-
-    return load_transformers_encoder(name, **options)
 
 
 NAMED_ENCODERS: dict[str, Callable[..., Encoder]] = {"yamnet": _yamnet, "vggish": _vggish}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import torch
@@ -79,14 +79,16 @@ class YamnetNetwork(nn.Module):
         Returns:
             Fourteen tensors of shape (batch, channels, time, frequency), from (32, 48, 32) to (1024, 3, 2).
         """
+        return list(self.outputs(patches))
+
+    def outputs(self, patches: Tensor) -> Iterator[Tensor]:
+        """Run layer after layer, and give out what `forward` does one by one."""
         # On a CPU, depthwise convolutions are quicker with the channels innermost.
         x = patches.unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        outputs = []
         for layer in self.children():
             for convolution in layer.children():
                 x = functional.relu(convolution(x))
-            outputs.append(x)
-        return outputs
+            yield x
 
 
 class VggishNetwork(nn.Module):
@@ -119,18 +121,20 @@ class VggishNetwork(nn.Module):
             Four tensors of shape (batch, channels, time, frequency), from (64, 48, 32) to (512, 6, 4), then
             three of shape (batch, 4096), (batch, 4096) and (batch, 128), after their ReLU.
         """
+        return list(self.outputs(patches))
+
+    def outputs(self, patches: Tensor) -> Iterator[Tensor]:
+        """Run layer after layer, and give out what `forward` does one by one."""
         x = patches.unsqueeze(1)
-        outputs = []
         for module in self.features:
             x = module(x)
             if isinstance(module, nn.MaxPool2d):
-                outputs.append(x)
+                yield x
         x = x.permute(0, 2, 3, 1).flatten(1)  # the channel varies fastest, as in the TensorFlow original
         for module in self.embeddings:
             x = module(x)
             if isinstance(module, nn.ReLU):
-                outputs.append(x)
-        return outputs
+                yield x
 
 
 def with_weights(architecture: type[nn.Module], weights: Mapping[str, Tensor], source: str) -> nn.Module:

@@ -86,11 +86,18 @@ class ListedFrontEnd(FrontEnd):
     def __init__(self, config: dict[str, Any], preprocessor: dict[str, Any], grid: FrameGrid) -> None:
         self.sampling_rate = preprocessor.get("sampling_rate", SAMPLING_RATE)
         self.grid = grid
+        self._settings = preprocessor
         self.min_samples = grid.receptive_field
         is_whisper = "d_model" in config
         n_layers = config["encoder_layers" if is_whisper else "num_hidden_layers"] + 1
         self.dims = (config["d_model" if is_whisper else "hidden_size"],) * n_layers
         self.hops = (grid.hop,) * n_layers
+
+    def feature_extractor(self) -> Any:
+        """Make the checkpoint's own feature extractor, of transformers."""
+        import transformers
+
+        return getattr(transformers, self.extractor_class).from_dict(self._settings)
 
     def read(self, inputs: dict[str, Tensor], output: Any, n_samples: Sequence[int]) -> HiddenStates:
         """Take every layer's frames on the longest clip, with one mask for all layers."""
@@ -178,15 +185,12 @@ class SpectrogramFrontEnd(ListedFrontEnd):
                 f"hop_length {preprocessor['hop_length']} in preprocessor_config.json is not supported: only "
                 f"{MEL_HOP} samples are"
             )
-        self._settings = preprocessor
         self._extractor: Any = None
 
     def prepare(self, waveforms: Sequence[Waveform]) -> dict[str, Tensor]:
         """Run the feature extractor."""
         if self._extractor is None:
-            import transformers
-
-            self._extractor = getattr(transformers, self.extractor_class).from_dict(self._settings)
+            self._extractor = self.feature_extractor()
         return dict(self._extractor(list(waveforms), sampling_rate=self.sampling_rate, return_tensors="pt"))
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,16 @@ class PaddingGuard:
         finally:
             self.n_samples = self.frame_mask = None
 
+    def recomputation(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Give the batch in flight back to what is computed again in the backward pass.
+
+        For the ``context_fn`` of ``torch.utils.checkpoint``, which calls it in the forward pass and enters
+        the first context there, the second where it computes again, long after `batch` has ended.
+        """
+        if self.n_samples is None or self.frame_mask is None:
+            return nullcontext(), nullcontext()
+        return nullcontext(), self.batch(self.n_samples, self.frame_mask)
+
     def _zero_padding(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
         """Zero the padded frames of a convolution's input of shape (batch, channels, frames)."""
         if self.frame_mask is None:
@@ -74,23 +84,27 @@ class PaddingGuard:
         return (args[0].masked_fill(~self.frame_mask.unsqueeze(1), 0.0),)
 
 
-class MaskedGroupNorm(nn.Module):
+class MaskedGroupNorm(nn.GroupNorm):
     """A group norm whose statistics come from each row's real frames alone.
 
-    Every row is normed by the stock module on its real frames, so a row has in a batch exactly what it has
-    alone. What follows the real frames is zero.
+    Every row is normed as the stock module does on its real frames, so a row has in a batch exactly what it
+    has alone. What follows the real frames is zero. Its weights are the stock module's, under their names.
     """
 
     def __init__(self, norm: nn.GroupNorm, conv: nn.Conv1d, guard: PaddingGuard) -> None:
-        super().__init__()
-        self.norm = norm
+        super().__init__(norm.num_groups, norm.num_channels, norm.eps, norm.affine)
+        self.weight, self.bias = norm.weight, norm.bias
         self.kernel_size, self.stride = conv.kernel_size[0], conv.stride[0]
         self._guard = guard
+
+    def norm(self, hidden_states: Tensor) -> Tensor:
+        """Normalise over all frames, as the stock module does."""
+        return super().forward(hidden_states)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Normalise the output of the first convolution, of shape (batch, channels, frames)."""
         if self._guard.n_samples is None:
-            return self.norm(hidden_states)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
+            return self.norm(hidden_states)
         n_frames = [(n - self.kernel_size) // self.stride + 1 for n in self._guard.n_samples]
         longest = hidden_states.shape[-1]
         rows = [

@@ -105,7 +105,7 @@ class PatchEncoder(Encoder):
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
-        cut = [self._patches(waveform) for waveform in waveforms]
+        cut = [cut_patches(waveform, self.log_offset, self.patch_hop) for waveform in waveforms]
         n_patches = [len(of_one) for of_one in cut]
         frames = self._run(np.concatenate(cut))
         layers = tuple(pad_sequence(list(torch.split(x, n_patches)), batch_first=True) for x in frames)
@@ -114,12 +114,7 @@ class PatchEncoder(Encoder):
 
     def _patches(self, waveform: Waveform) -> Array:
         """Cut a recording into patches of shape (patches, 96, 64)."""
-        hop = self.patch_hop * HOP  # in samples
-        n_to_cover = -(-(len(waveform) - PATCH_SAMPLES) // hop)  # patches after the first, rounded up
-        n_half_real = (2 * len(waveform) - PATCH_SAMPLES) // (2 * hop)
-        n_samples = PATCH_SAMPLES + hop * max(0, min(n_to_cover, n_half_real))
-        filled = np.pad(waveform[:n_samples], (0, max(0, n_samples - len(waveform))))
-        return patches(log_mel(filled, self.log_offset), self.patch_hop)
+        return cut_patches(waveform, self.log_offset, self.patch_hop)
 
     def _run(self, cut: Array) -> list[Tensor]:
         """Give each layer's average over every patch, of shape (patches, dim)."""
@@ -132,21 +127,26 @@ class PatchEncoder(Encoder):
         with inference(device, self.precision if self.autocasts else "float32"):
             for start in range(0, len(cut), N_PATCHES):
                 batch = torch.from_numpy(np.ascontiguousarray(cut[start : start + N_PATCHES])).to(device)
-                parts.append([_average(output) for output in self._network(batch)])
+                parts.append([average(output) for output in self._network(batch)])
             return [torch.cat(layer) for layer in zip(*parts, strict=True)]
+
+    def build(self) -> nn.Module:
+        """Read or draw the weights: the network that the encoder runs, in float32 and on the CPU.
+
+        Raises:
+            EncoderError: If the weights cannot be read, or are another network's.
+        """
+        from ser_transfer.encoders.audioset_networks import random_weights, with_weights
+
+        architecture = self._architecture()
+        if self._weights is None:
+            return with_weights(architecture, random_weights(architecture, self._seed), "the random draw")
+        return with_weights(architecture, read_weights(self._weights, self._readers()), str(self._weights))
 
     def _load(self) -> nn.Module:
         """Read or draw the weights, and bring the network to its device."""
-        from ser_transfer.encoders.audioset_networks import random_weights, with_weights
-
         device = torch_device(self._device_name)
-        architecture = self._architecture()
-        if self._weights is None:
-            network = with_weights(architecture, random_weights(architecture, self._seed), "the random draw")
-        else:
-            weights = read_weights(self._weights, self._readers())
-            network = with_weights(architecture, weights, str(self._weights))
-        return prepare(network, device, self.precision if self.autocasts else "float32")
+        return prepare(self.build(), device, self.precision if self.autocasts else "float32")
 
     def _fingerprint(self) -> str:
         """Hash what the hidden states follow from: network, weights or seed, and preprocessing."""
@@ -161,6 +161,25 @@ class PatchEncoder(Encoder):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _average(output: Tensor) -> Tensor:
+def cut_patches(waveform: Waveform, log_offset: float, patch_hop: int) -> Array:
+    """Cut a recording into log-mel patches, as `PatchEncoder` describes.
+
+    Args:
+        waveform: At 16 kHz, at least 25 ms of it.
+        log_offset: Added to the mel magnitudes before the logarithm.
+        patch_hop: Log-mel frames (10 ms) from one patch to the next.
+
+    Returns:
+        Array of shape (patches, 96, 64).
+    """
+    hop = patch_hop * HOP  # in samples
+    n_to_cover = -(-(len(waveform) - PATCH_SAMPLES) // hop)  # patches after the first, rounded up
+    n_half_real = (2 * len(waveform) - PATCH_SAMPLES) // (2 * hop)
+    n_samples = PATCH_SAMPLES + hop * max(0, min(n_to_cover, n_half_real))
+    filled = np.pad(waveform[:n_samples], (0, max(0, n_samples - len(waveform))))
+    return patches(log_mel(filled, log_offset), patch_hop)
+
+
+def average(output: Tensor) -> Tensor:
     """Average a layer's (patches, dim, time, frequency) to (patches, dim); leave (patches, dim) as it is."""
     return output.float() if output.ndim == 2 else output.float().mean(dim=(2, 3))

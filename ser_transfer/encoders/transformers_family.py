@@ -15,7 +15,7 @@ from ser_transfer.encoders.base import Encoder, EncoderError, HiddenStates, Prec
 from ser_transfer.encoders.checkpoints import Checkpoint, find_checkpoint
 from ser_transfer.encoders.devices import check_precision, inference, prepare, torch_device
 from ser_transfer.encoders.encoder_part import unsupported
-from ser_transfer.encoders.front_ends import FRONT_ENDS, FrontEnd
+from ser_transfer.encoders.front_ends import FRONT_ENDS, FrontEnd, ListedFrontEnd
 
 if TYPE_CHECKING:
     import torch
@@ -58,8 +58,9 @@ def load_transformers_encoder(
     checkpoint = find_checkpoint(name, revision=revision, with_weights=not untrained)
     drawn_from = seed if untrained else None
     model: Any = None
+    front_end: FrontEnd
     if checkpoint.config.get("model_type") in FRONT_ENDS:
-        front_end = _listed_front_end(checkpoint, untrained)
+        front_end = listed_front_end(checkpoint, untrained)
     else:
         model, front_end = _load_and_measure(checkpoint, drawn_from)
     return TransformersEncoder(
@@ -67,8 +68,12 @@ def load_transformers_encoder(
     )
 
 
-def _listed_front_end(checkpoint: Checkpoint, untrained: bool) -> FrontEnd:
-    """Choose the front end for a checkpoint of a type in `FRONT_ENDS`."""
+def listed_front_end(checkpoint: Checkpoint, untrained: bool) -> ListedFrontEnd:
+    """Choose the front end for a checkpoint of a type in `FRONT_ENDS`.
+
+    Raises:
+        EncoderError: If the checkpoint's files do not say how its input is made, or say something unheard of.
+    """
     name, config = checkpoint.name, checkpoint.config
     if checkpoint.preprocessor is None and not untrained:
         raise EncoderError(

@@ -39,12 +39,12 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
             transformers would fill with random numbers.
     """
     part = _encoder_part(checkpoint)
-    model, missing = _read_weights(checkpoint, part.model_class, part.config, part.key_mapping)
+    model, missing = read_weights(checkpoint, part.model_class, part.config, part.key_mapping)
     if missing and part.path and part.is_in_auto_model:
         # transformers renames the weights of some types, which it knows how to only for the whole model.
         from transformers import AutoModel
 
-        whole, missing = _read_weights(checkpoint, AutoModel, None, {})
+        whole, missing = read_weights(checkpoint, AutoModel, None, {})
         model = whole.get_submodule(part.path)
         missing = [key for key in missing if key.startswith(f"{part.path}.")]
     if missing:
@@ -55,10 +55,26 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
     return _prepared(model, checkpoint)
 
 
-def _read_weights(
-    checkpoint: Checkpoint, model_class: Any, config: Any, key_mapping: dict[str, str]
+def read_weights(
+    checkpoint: Checkpoint,
+    model_class: Any,
+    config: Any,
+    key_mapping: dict[str, str],
+    *,
+    ignore_mismatched_sizes: bool = False,
 ) -> tuple[nn.Module, list[str]]:
-    """Build a model of a class around a checkpoint's weights, and name those that it lacks."""
+    """Build a model of a class around a checkpoint's weights, and name those that it lacks.
+
+    Args:
+        checkpoint: With its weights.
+        model_class: A ``PreTrainedModel``.
+        config: To build it from; None for the checkpoint's own.
+        key_mapping: Renames weights for ``from_pretrained``.
+        ignore_mismatched_sizes: Take a weight of another shape for one that is lacking.
+
+    Raises:
+        EncoderError: If a file cannot be read.
+    """
     import torch
     from safetensors import SafetensorError
 
@@ -73,6 +89,7 @@ def _read_weights(
                 trust_remote_code=False,
                 output_loading_info=True,
                 key_mapping=key_mapping or None,
+                ignore_mismatched_sizes=ignore_mismatched_sizes,
             )
     except UnpicklingError as error:
         raise EncoderError(
@@ -84,7 +101,8 @@ def _read_weights(
         raise EncoderError(
             f"the weights of {checkpoint.name} cannot be loaded ({reason}): fetch or save the model again"
         ) from error
-    return model, sorted(key for key in report["missing_keys"] if key.split(".")[-1] not in UNUSED_PARAMETERS)
+    lacking = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    return model, sorted(key for key in lacking if key.split(".")[-1] not in UNUSED_PARAMETERS)
 
 
 def random_model(checkpoint: Checkpoint, seed: int) -> nn.Module:

@@ -3,6 +3,7 @@
 from ser_transfer.runs.figures import Mapped, slug
 from ser_transfer.runs.files import RunError, save_run
 from ser_transfer.runs.run import Run
+from ser_transfer.runs.saved import SavedRun, saved_run
 from ser_transfer.runs.system import MAJORITY, WANTED_ACCURACY, Role, System, provenance, ranked
 
 __all__ = [
@@ -12,9 +13,11 @@ __all__ = [
     "Role",
     "Run",
     "RunError",
+    "SavedRun",
     "System",
     "provenance",
     "ranked",
     "save_run",
+    "saved_run",
     "slug",
 ]

@@ -6,10 +6,12 @@ Every table and plot is made from a run folder:
       recipe.yaml            the settings, defaults included
       metrics.json           scores of every system, their intervals, choices and calibration; the protocol
       predictions.parquet    one row per system and utterance: fold, truth, probabilities, temperature
+      validation.parquet     the same of the validation sides, calibrated: what thresholds are found on
+      speaker_dependent/     the same two tables under the split that leaks, where it was asked for
       leaderboard.md, .csv   the table
       report.html            all of it on one page, which opens from disk
       *.png, *.svg           the figures
-      model/                 see `ser_transfer.model`; after a run of all folds
+      model/                 after a run of all folds: see `ser_transfer.model`; or a fine-tuned network
 """
 
 from __future__ import annotations
@@ -23,11 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from ser_transfer.errors import SerTransferError
+from ser_transfer.runs.answers import PREDICTIONS, VALIDATION, write_answers
 from ser_transfer.runs.figures import Mapped, figures
 from ser_transfer.runs.report import report
 from ser_transfer.runs.run import Run
-from ser_transfer.runs.system import System
 from ser_transfer.tables import markdown_table
+
+METRICS = "metrics.json"
+LEAK = "speaker_dependent"  # the folder of the tables of `Run.leak`
 
 # What figures are called; what an earlier run left of them is cleared by these names.
 FIGURES = (
@@ -47,6 +52,14 @@ FIGURES = (
 )
 
 
+# Files by which a folder called model/ is known for one that a run has left.
+MODELS = (
+    ("head.skops",),
+    ("config.json", "model.safetensors"),
+    ("adapter_config.json", "adapter_model.safetensors"),
+)
+
+
 class RunError(SerTransferError):
     """A run folder that cannot be written or read."""
 
@@ -58,6 +71,7 @@ def save_run(
     *,
     plots: bool = True,
     mapped: Mapped | None = None,
+    keep_model: bool = False,
 ) -> None:
     """Write the run folder; what an earlier run of the same name left in it is replaced.
 
@@ -67,19 +81,21 @@ def save_run(
         recipe: The settings that led here.
         plots: Whether to draw the figures and the report too.
         mapped: What to draw the map of emotions and speakers from; None draws none.
+        keep_model: Leave ``model/`` as it is: it is this run's already, not an earlier one's.
 
     Raises:
         RunError: If the folder cannot be written.
     """
-    import pandas as pd
     import yaml
 
-    tables = [_table_of(system) for system in run.systems]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _clear(folder)
+        _clear(folder, keep_model=keep_model)
         (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(recipe), sort_keys=False), encoding="utf-8")
-        pd.concat(map(pd.DataFrame, tables)).to_parquet(folder / "predictions.parquet", index=False)
+        write_answers(run.systems, folder)
+        if run.leak is not None:
+            (folder / LEAK).mkdir(exist_ok=True)
+            write_answers(run.leak.systems, folder / LEAK)
         (folder / "leaderboard.md").write_text(_markdown(run), encoding="utf-8")
         (folder / "leaderboard.csv").write_text(_csv(run), encoding="utf-8")
         if plots:
@@ -88,26 +104,31 @@ def save_run(
                 drawing.save(folder)
             report(run, drawn).save(folder / "report.html")
         text = json.dumps(run.metrics(), indent=2, ensure_ascii=False)
-        (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        (folder / METRICS).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise RunError(
             f"cannot write the run to {folder}: {error.strerror}; name another with --out"
         ) from error
 
 
-def _clear(folder: Path) -> None:
+def _clear(folder: Path, *, keep_model: bool) -> None:
     """Remove what an earlier run left: its plots and its model would pass for this one's.
 
-    Only in a folder that holds a run, and only what runs write: `--out` may name any folder.
+    Only in a folder that holds a run, and only what runs write: `--out` may name any folder. What a run
+    resumes from, such as the folds of a fine-tuning, stays.
     """
-    if not (folder / "metrics.json").is_file():
+    if not (folder / METRICS).is_file():
         return
     for name in FIGURES:
         for path in (*folder.glob(f"{name}.png"), *folder.glob(f"{name}.svg")):
             path.unlink()
-    (folder / "report.html").unlink(missing_ok=True)
-    if (folder / "model" / "head.skops").is_file():
-        shutil.rmtree(folder / "model")
+    for name in ("report.html", VALIDATION, f"{LEAK}/{PREDICTIONS}", f"{LEAK}/{VALIDATION}"):
+        (folder / name).unlink(missing_ok=True)
+    if (folder / LEAK).is_dir() and not any((folder / LEAK).iterdir()):
+        (folder / LEAK).rmdir()
+    model = folder / "model"
+    if not keep_model and any(all((model / name).is_file() for name in names) for names in MODELS):
+        shutil.rmtree(model)
 
 
 CSV_COLUMNS = (
@@ -137,22 +158,3 @@ def _csv(run: Run) -> str:
         row += [scores.wa, scores.macro_f1, *above, spent.seconds, spent.n_parameters]
         writer.writerow([*row, run.split.speaker_independent])
     return text.getvalue()
-
-
-def _table_of(system: System) -> dict[str, Any]:
-    """The rows of `predictions.parquet` that one system has."""
-    predictions = system.predictions
-    probabilities = {
-        f"p_{emotion}": predictions.probabilities[:, column]
-        for column, emotion in enumerate(predictions.classes)
-    }
-    return {
-        "system": [system.name] * len(predictions.utterance_ids),
-        "utterance_id": predictions.utterance_ids,
-        "speaker": predictions.speakers,
-        "fold": predictions.folds,
-        "truth": predictions.truth,
-        "predicted": predictions.predicted,
-        "temperature": [predictions.temperatures.get(fold) for fold in predictions.folds],
-        **probabilities,
-    }

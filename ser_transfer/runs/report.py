@@ -77,6 +77,9 @@ def _leak(page: Page, run: Run) -> None:
     leaked = {system.name: system for system in run.leak.systems}
     rows = [("system", "honest UAR", "speaker-dependent UAR", "gap")]
     for system in run.systems:
+        if system.name not in leaked:  # read back from a run that was not asked for it
+            rows.append((system.name, f"{system.scores.uar:.3f}", "", ""))
+            continue
         other = leaked[system.name].scores.uar
         gap = f"{other - system.scores.uar:+.3f}"
         rows.append((system.name, f"{system.scores.uar:.3f}", f"{other:.3f}", gap))

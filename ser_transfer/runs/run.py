@@ -17,6 +17,8 @@ from ser_transfer.runs.system import System, ranked
 from ser_transfer.splits import Split
 from ser_transfer.tables import text_table
 
+FORMAT = 1  # of metrics.json and the tables beside it; a reader refuses what is newer
+
 # Libraries whose version can move a score.
 LIBRARIES = ("numpy", "scikit-learn", "scipy", "librosa", "torch", "transformers", "soxr")
 
@@ -28,16 +30,17 @@ class Run:
     Attributes:
         corpus: Its name.
         split: The folds, and whether speakers stand on one side only.
-        search: What each fold could choose from.
+        search: What each fold could choose from; None where nothing was searched.
         speaker_normalised: Whether features were standardised within each speaker.
         systems: Best first; the baseline where there is one, and the floor at the end.
-        leak: The same systems under the speaker-dependent split, where it was asked what a leak is worth.
+        leak: The systems under the speaker-dependent split, where it was asked what a leak is worth; those of
+            runs that were read back may be missing there.
         audit: What the split shares between its sides, in words.
     """
 
     corpus: str
     split: Split
-    search: Search
+    search: Search | None
     speaker_normalised: bool
     systems: tuple[System, ...]
     leak: Run | None = None
@@ -102,13 +105,17 @@ class Run:
         }
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The table as text, header first."""
+        """The table as text, header first.
+
+        ``fit s`` is what choosing, fitting and testing took in all folds; ``fitted`` how many numbers were
+        fitted, the mean over folds. Columns of the leak are empty for systems that were not run on it.
+        """
         header: tuple[str, ...] = ("system", "UAR", "95 % interval", "WA", "macro-F1")
         if self.baseline is not None:
             header += (f"above {self.baseline.name}", "95 % interval", "p")
         if self.leak is not None:
             header += ("speaker-dependent", "gap")
-        rows = [(*header, "head s", "head size")]
+        rows = [(*header, "fit s", "fitted")]
         leaked = {} if self.leak is None else {system.name: system.scores.uar for system in self.leak.systems}
         for system in self.systems:
             row: tuple[str, ...] = (
@@ -121,7 +128,7 @@ class Run:
             if self.baseline is not None:
                 row += _difference(self.differences.get(system.name))
             if self.leak is not None:
-                row += (f"{leaked[system.name]:.3f}", f"{leaked[system.name] - system.scores.uar:+.3f}")
+                row += _leak(leaked.get(system.name), system.scores.uar)
             is_floor = system.role == "floor"
             seconds = "" if is_floor else f"{system.predictions.seconds:.1f}"
             rows.append((*row, seconds, "" if is_floor else f"{system.predictions.n_parameters:,}"))
@@ -130,6 +137,7 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """What `metrics.json` holds."""
         return {
+            "format": FORMAT,
             "corpus": self.corpus,
             "split": {
                 "name": self.split.name,
@@ -141,7 +149,7 @@ class Run:
             "speaker_normalised": self.speaker_normalised,
             "warnings": list(self.warnings),
             "audit": self.audit.splitlines(),
-            "search": asdict(self.search),
+            "search": None if self.search is None else asdict(self.search),
             "systems": {
                 system.name: {**system.to_dict(), **self._against_baseline(system)} for system in self.systems
             },
@@ -191,6 +199,10 @@ class Run:
 
 def _interval(interval: tuple[float, float] | None) -> str:
     return "n/a" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _leak(leaked: float | None, uar: float) -> tuple[str, str]:
+    return ("", "") if leaked is None else (f"{leaked:.3f}", f"{leaked - uar:+.3f}")
 
 
 def _difference(found: Difference | None) -> tuple[str, str, str]:

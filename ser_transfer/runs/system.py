@@ -162,6 +162,10 @@ class System:
                 for layer, scores in self.layer_curve().items()
             },
             "choices_by_fold": {name: asdict(choice) for name, choice in self.predictions.choices.items()},
+            "history_by_fold": {
+                name: [dict(epoch) for epoch in history]
+                for name, history in self.predictions.histories.items()
+            },
             "n_parameters": self.predictions.n_parameters,
             "seconds": round(self.predictions.seconds, 3),
         }

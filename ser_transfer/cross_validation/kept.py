@@ -1,41 +1,32 @@
-"""A fold's result on disk: arrays and JSON in one npz file, under the hash of all that it follows from."""
+"""A fold's result on disk: arrays and JSON in one npz file, under a name made of all that it follows from."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
-from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from ser_transfer.cross_validation import Choice, Columns, FoldResult, HeadChoice, Labels, Search, Trial
-from ser_transfer.splits import Fold
+from ser_transfer.cross_validation.columns import Columns
+from ser_transfer.cross_validation.folds import FoldResult
+from ser_transfer.cross_validation.search import Choice, HeadChoice, Trial
 from ser_transfer.store.files import explaining, remove_leftovers, write_whole
-
-# Raise it when the same inputs would be searched or scored otherwise than before.
-SEARCH_VERSION = 1
-
-
-def result_key(digests: Sequence[str], fold: Fold, labels: Labels, search: Search) -> str:
-    """Name the result of one system on one fold: 64 hex digits."""
-    sides = (fold.train_ids, fold.validation_ids, fold.test_ids)
-    content = {
-        "version": [SEARCH_VERSION, version("scikit-learn"), version("scipy"), version("numpy")],
-        "members": list(digests),
-        "sides": [[[id_, labels.emotions[id_]] for id_ in side] for side in sides],
-        "classes": list(labels.classes),
-        "search": asdict(search),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def keep_result(cache: Path, key: str, result: FoldResult) -> None:
-    """Write a result; the file is there whole or not at all."""
+    """Write a result; the file is there whole or not at all.
+
+    Args:
+        cache: Folder of results; made if it is not there.
+        key: The name of this one, without an ending: a hash of all that the result follows from.
+        result: To keep. Of its trials all but the fitted heads.
+
+    Raises:
+        StoreError: If the folder cannot be written.
+    """
     described = {
         "choice": asdict(result.choice),
         "trials": [
@@ -51,6 +42,7 @@ def keep_result(cache: Path, key: str, result: FoldResult) -> None:
         "layers": list(result.by_layer),
         "n_parameters": result.n_parameters,
         "seconds": result.seconds,
+        "history": [dict(epoch) for epoch in result.history],
     }
     arrays = {"validation": result.validation, "test": result.test}
     arrays |= {f"trial_{number}": trial.validation for number, trial in enumerate(result.trials)}
@@ -67,7 +59,15 @@ def keep_result(cache: Path, key: str, result: FoldResult) -> None:
 
 
 def kept_result(cache: Path, key: str) -> FoldResult | None:
-    """Read a result; None where there is none that is whole."""
+    """Read a result; None where there is none that is whole.
+
+    Args:
+        cache: See `keep_result`.
+        key: See `keep_result`.
+
+    Returns:
+        The result, equal in every number; tuples among its settings are lists then.
+    """
     path = cache / f"{key}.npz"
     try:
         with np.load(path, allow_pickle=False) as kept:
@@ -84,6 +84,8 @@ def kept_result(cache: Path, key: str) -> FoldResult | None:
                 by_layer={name: kept[f"layer_{i}"] for i, name in enumerate(described["layers"])},
                 n_parameters=described["n_parameters"],
                 seconds=described["seconds"],
+                # Files of an older version have none: they are of heads that know no epochs.
+                history=tuple(described.get("history", ())),
             )
     except FileNotFoundError:
         return None

@@ -1,0 +1,76 @@
+"""The accelerator that a run is made with: what accelerate decides, and what the settings do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+
+from ser_transfer.finetuning.errors import FinetuneError
+from ser_transfer.finetuning.settings import Optimisation
+
+PRECISIONS = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}
+NO_TRACKER = "none"
+
+
+def make_accelerator(
+    settings: Optimisation, folder: Path, *, device: str = "auto", tracker: str = NO_TRACKER
+) -> Accelerator:
+    """Make the accelerator of a run.
+
+    Args:
+        settings: Accumulation and precision; a precision of None is what ``accelerate launch`` says.
+        folder: Where a tracker of files writes.
+        device: ``"auto"``, what accelerate finds, or ``"cpu"``.
+        tracker: A name that accelerate knows, such as ``tensorboard`` or ``wandb``, or ``"none"``.
+
+    Raises:
+        FinetuneError: If the device, the tracker or the precision cannot be had here.
+    """
+    if device not in ("auto", "cpu"):
+        raise FinetuneError(f"device {device!r} is not known: auto, or cpu; accelerate launch chooses GPUs")
+    try:
+        accelerator = Accelerator(
+            mixed_precision=None if settings.precision is None else PRECISIONS[settings.precision],
+            gradient_accumulation_steps=settings.accumulation,
+            cpu=device == "cpu",
+            log_with=None if tracker == NO_TRACKER else tracker,
+            project_dir=str(folder),
+            # A layer mix leaves weights without a gradient, and so does an encoder's pretraining part.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+    except (ImportError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise FinetuneError(f"accelerate cannot be set up so: {reason}") from error
+    if tracker != NO_TRACKER and not accelerator.log_with:
+        raise FinetuneError(
+            f"the tracker {tracker} is not installed: pip install {tracker}, or --tracker none"
+        )
+    return accelerator
+
+
+@contextmanager
+def tracked(accelerator: Accelerator, name: str, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Let the trackers follow one training.
+
+    Args:
+        accelerator: Of the run.
+        name: Of the training's own folder or run.
+        settings: What is told of it; what trackers cannot hold is told as text.
+    """
+    if accelerator.log_with:
+        plain = {
+            key: value if isinstance(value, int | float | str) else str(value)
+            for key, value in settings.items()
+        }
+        accelerator.init_trackers(name, config=plain)
+    try:
+        yield
+    finally:
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        accelerator.trackers = []

@@ -1,0 +1,302 @@
+"""The training loop, readable from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ser_transfer.finetuning.averaging import Average
+from ser_transfer.finetuning.batches import StepPlan
+from ser_transfer.finetuning.errors import FinetuneError
+from ser_transfer.finetuning.schedule import Schedule
+from ser_transfer.finetuning.settings import Optimisation
+from ser_transfer.finetuning.state import Progress, States, StopRequest
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is told of one optimiser step.
+
+    Attributes:
+        step: Which one, from 1.
+        n_steps: Of the whole training.
+        epoch: In which, from 1.
+        loss: Mean per clip.
+        best_uar: The highest validation UAR so far; None before the first.
+        n_clips: Clips of the step, over all processes.
+    """
+
+    step: int
+    n_steps: int
+    epoch: int
+    loss: float
+    best_uar: float | None
+    n_clips: int
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How a network does on the validation speakers.
+
+    Attributes:
+        loss: Mean per clip.
+        score: What the best epoch is chosen by: the UAR.
+    """
+
+    loss: float
+    score: float
+
+
+class InterruptedTraining(FinetuneError):  # noqa: N818 -- asked for, so not an error of anyone
+    """The process was asked to stop, and the state is saved.
+
+    Attributes:
+        signal: By which it was asked; None where another process was.
+    """
+
+    signal: int | None = None
+
+
+# From the network and a batch to the loss: summed over the batch's clips, divided by those of the whole step.
+Objective = Callable[[nn.Module, dict[str, Any]], Tensor]
+
+
+def train(
+    accelerator: Accelerator,
+    network: nn.Module,
+    optimizer: Optimizer,
+    loader: Any,
+    plan: StepPlan,
+    objective: Objective,
+    validate: Callable[[nn.Module], Validation] | None,
+    settings: Optimisation,
+    states: States,
+    *,
+    n_epochs: int | None = None,
+    resume: bool = False,
+    save_steps: int | None = None,
+    on_step: Callable[[Step], None] = lambda step: None,
+) -> Progress:
+    """Train a network, and leave it with the weights of its best epoch.
+
+    The best epoch is the first of highest validation UAR; without validation the last one stands. One process
+    and several take the same steps, if batches per process times accumulation times processes is the same.
+
+    Args:
+        accelerator: With ``gradient_accumulation_steps`` as in the settings.
+        network: Prepared.
+        optimizer: Prepared.
+        loader: Prepared; its batches were sampled by `plan`.
+        plan: Which clips make each step.
+        objective: The loss.
+        validate: Tells how the network does; None where there is nothing to validate on.
+        settings: How to train.
+        states: Where the training stands is kept, after each epoch, each `save_steps` steps, and when the
+            process is asked to stop.
+        n_epochs: Stop after so many epochs, on the schedule of all of them; None for all.
+        resume: Go on from the last state, if there is one.
+        save_steps: See `states`.
+        on_step: Called on every process after each step.
+
+    Raises:
+        InterruptedTraining: If the process was asked to stop; the state is saved.
+        FinetuneError: If the loss is no longer a number, a batch does not fit into memory, or a state cannot
+            be saved or taken up. The last state is kept.
+    """
+    progress = Progress()
+    average = Average(accelerator.unwrap_model(network), settings.average) if settings.average else None
+    if resume and (found := states.load(accelerator)) is not None:
+        progress, averaged = found
+        if average is not None and averaged is not None:
+            average.load(averaged)
+    in_epochs = [plan.n_steps(epoch) for epoch in range(settings.max_epochs)]
+    schedule = Schedule(settings.schedule, sum(in_epochs), settings.warmup)
+    n_epochs = settings.max_epochs if n_epochs is None else n_epochs
+    n_steps = min(sum(in_epochs[:n_epochs]), settings.max_steps or sum(in_epochs))
+    scale = settings.accumulation * accelerator.num_processes  # the mean over these is taken of gradients
+
+    def save() -> None:
+        states.save(accelerator, progress, None if average is None else average.state)
+
+    with StopRequest().listening() as stop:
+        while progress.epoch < n_epochs and not _is_over(progress, settings):
+            begun = time.perf_counter()
+            plan.begin_epoch(
+                progress.epoch, skip_steps=progress.step_in_epoch, n_steps=n_steps - progress.step
+            )
+            network.train()
+            loss_of_step = torch.zeros((), device=accelerator.device)
+            for batch in loader:
+                with accelerator.accumulate(network), explaining_memory(plan.batch_seconds):
+                    loss = objective(network, batch)
+                    accelerator.backward(loss * scale)
+                    if accelerator.sync_gradients:
+                        schedule.apply(optimizer, progress.step)
+                        clip_gradients(accelerator, network, settings.clip_norm, progress)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                loss_of_step += loss.detach()
+                if not accelerator.sync_gradients:
+                    continue
+                asked = torch.tensor(float(stop.signal is not None), device=accelerator.device)
+                mean_loss, n_asked = accelerator.reduce(torch.stack([loss_of_step, asked]), "sum").tolist()
+                refuse_divergence(mean_loss, progress)
+                if average is not None:
+                    average.update(accelerator.unwrap_model(network), progress.step)
+                progress.step += 1
+                progress.step_in_epoch += 1
+                progress.loss_in_epoch += mean_loss
+                loss_of_step.zero_()
+                best = progress.best_uar if progress.best_epoch else None
+                on_step(
+                    Step(progress.step, n_steps, progress.epoch + 1, mean_loss, best, int(batch["n_in_step"]))
+                )
+                accelerator.log(
+                    {"train/loss": mean_loss, "train/learning_rate": optimizer.param_groups[-1]["lr"]},
+                    step=progress.step,
+                )
+                is_due = save_steps is not None and progress.step % save_steps == 0
+                if n_asked or is_due:
+                    save()
+                if n_asked:
+                    raise _interrupted(stop, progress.step, n_steps, states)
+            _end_epoch(accelerator, network, optimizer, validate, average, states, progress)
+            progress.history[-1]["seconds"] = time.perf_counter() - begun
+            save()
+    load_weights(accelerator.unwrap_model(network), states.best_file(progress.best_epoch))
+    return progress
+
+
+def _interrupted(stop: StopRequest, step: int, n_steps: int, states: States) -> InterruptedTraining:
+    error = InterruptedTraining(
+        f"step {step} of {n_steps} is saved in {states.folder}; the same command with --resume goes on "
+        "from there"
+    )
+    error.signal = stop.signal
+    return error
+
+
+def _is_over(progress: Progress, settings: Optimisation) -> bool:
+    """Tell whether the patience or the steps are used up."""
+    if settings.max_steps is not None and progress.step >= settings.max_steps:
+        return True
+    waited = progress.epoch - progress.best_epoch
+    return settings.patience is not None and progress.best_epoch > 0 and waited >= settings.patience
+
+
+def _end_epoch(
+    accelerator: Accelerator,
+    network: nn.Module,
+    optimizer: Optimizer,
+    validate: Callable[[nn.Module], Validation] | None,
+    average: Average | None,
+    states: States,
+    progress: Progress,
+) -> None:
+    """Validate, add a line to the training curve, and keep the weights if they are the best so far."""
+    bare = accelerator.unwrap_model(network)
+    with nullcontext() if average is None else average.in_place(bare):
+        found = None if validate is None else validate(network)
+        progress.epoch += 1
+        if found is None or found.score > progress.best_uar:
+            progress.best_epoch = progress.epoch
+            progress.best_uar = -1.0 if found is None else found.score
+            if accelerator.is_main_process:
+                save_weights(bare, states.best_file(progress.epoch))
+        accelerator.wait_for_everyone()
+    line = {
+        "epoch": progress.epoch,
+        "train_loss": progress.loss_in_epoch / max(1, progress.step_in_epoch),
+        "validation_loss": None if found is None else found.loss,
+        "validation_uar": None if found is None else found.score,
+        "learning_rate": optimizer.param_groups[-1]["lr"],
+    }
+    progress.history.append(line)
+    progress.step_in_epoch, progress.loss_in_epoch = 0, 0.0
+    if found is not None:
+        told = {"validation/loss": found.loss, "validation/uar": found.score}
+        accelerator.log(told, step=progress.step)
+
+
+def clip_gradients(
+    accelerator: Accelerator, network: nn.Module, clip_norm: float | None, progress: Progress
+) -> None:
+    """Limit the norm of all gradients together, and refuse gradients that are no numbers."""
+    norm = accelerator.clip_grad_norm_(network.parameters(), math.inf if clip_norm is None else clip_norm)
+    is_scaled = accelerator.scaler is not None  # fp16: the scaler leaves such a step out, and goes lower
+    if norm is not None and not is_scaled and not bool(torch.isfinite(norm)):
+        raise _diverged("a gradient", progress)
+
+
+def refuse_divergence(loss: float, progress: Progress) -> None:
+    """Stop before a loss that is no number reaches a state."""
+    if not math.isfinite(loss):
+        raise _diverged(f"the loss is {loss},", progress)
+
+
+def _diverged(what: str, progress: Progress) -> FinetuneError:
+    return FinetuneError(
+        f"training diverged in step {progress.step + 1}, epoch {progress.epoch + 1}: {what} is no number; "
+        "the last good state is kept: go on from it with --resume and a lower --learning-rate or --clip-norm"
+    )
+
+
+@contextmanager
+def explaining_memory(batch_seconds: float) -> Iterator[None]:
+    """Say which setting to lower where a batch does not fit.
+
+    Raises:
+        FinetuneError: In place of torch's own error.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # CUDA's OutOfMemoryError is one; on a CPU it has no class of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise FinetuneError(
+            f"a batch of up to {batch_seconds:g} s of audio does not fit into memory: lower --batch-seconds "
+            "and raise --accumulation by as much, or type --gradient-checkpointing"
+        ) from error
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write a network's weights and buffers to one file, whole or not at all.
+
+    Raises:
+        FinetuneError: If it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    part = path.with_suffix(".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, part)
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise FinetuneError(f"the weights cannot be written to {path}: {error}") from error
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Read what `save_weights` wrote into a network of the same shape.
+
+    Raises:
+        FinetuneError: If it cannot be read, or is another network's.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise FinetuneError(f"the weights in {path} cannot be read: {error}") from error

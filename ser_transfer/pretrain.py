@@ -1,0 +1,290 @@
+"""Go on with an encoder's own pretraining on a corpus, without its labels, before it is fine-tuned.
+
+accelerate launch -m ser_transfer.pretrain recipes/ravdess/tapt_wav2vec2_base.yaml --root DIR
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ser_transfer._bars import training_bar
+from ser_transfer._command import CallableModule, SettingsError, command, setting
+from ser_transfer._settings import CorpusSettings, SplitSettings
+from ser_transfer._stored import refused_if_leaky
+from ser_transfer.fill import keys_by_id
+from ser_transfer.finetuning.pretraining import MaskedBatchSettings, ObjectiveSettings, Pretraining
+from ser_transfer.finetuning.settings import Optimisation
+from ser_transfer.splits import make_split
+from ser_transfer.tables import text_table
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from datasets import Dataset
+
+    from ser_transfer.finetuning import Step
+    from ser_transfer.finetuning.pretraining import Pretrained
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings(SplitSettings, Optimisation, MaskedBatchSettings, ObjectiveSettings, CorpusSettings):
+    """Go on with an encoder's own pretraining on a corpus, without its labels, before it is fine-tuned."""
+
+    all_speakers: bool = setting(
+        False, help="train one model on every speaker, those of test sides too: its scores are transductive"
+    )
+    device: str = setting(
+        "auto", help="auto (what accelerate finds or was told at its launch), or cpu whatever there is"
+    )
+    resume: bool = setting(False, help="go on with an unfinished run of the same settings")
+    restart: bool = setting(False, help="throw an unfinished or finished run away and start over")
+    save_steps: int | None = setting(
+        None, help="save all that is needed to go on every so many steps; default: after every epoch"
+    )
+    tracker: str = setting(
+        "tensorboard", help="tensorboard, wandb, or another that accelerate knows and that is installed; none"
+    )
+    title: str | None = setting(None, help="the corpus's name in tables; default: --corpus")
+    out: str | None = setting(
+        None,
+        help="run folder; default: outputs/pretrain-<corpus>-<encoder>-<split>, or -transductive with "
+        "--all-speakers",
+    )
+
+    @property
+    def pretraining(self) -> Pretraining:
+        """All that the training follows from."""
+        return Pretraining(
+            objective=self._part(ObjectiveSettings),
+            batches=self._part(MaskedBatchSettings),
+            optimisation=self._part(Optimisation),
+        )
+
+    def _part(self, kind: type[Part]) -> Part:
+        return kind(**{item.name: getattr(self, item.name) for item in fields(kind)})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class PretrainRun:
+    """What came of a task-adaptive pretraining.
+
+    Attributes:
+        title: The corpus's name.
+        encoder: What it started from.
+        split: A few words on the split; None where every speaker was heard.
+        folds: What came of each fold.
+        models: Where the models lie, with ``{fold}`` for the fold: what ``finetune --encoder`` takes.
+    """
+
+    title: str
+    encoder: str
+    split: str | None
+    folds: tuple[Pretrained, ...]
+    models: str
+
+    @property
+    def hears_test_speakers(self) -> bool:
+        """Whether the model has heard those on whom it would be tested."""
+        return self.split is None
+
+    def metrics(self) -> dict[str, Any]:
+        """Give all figures, for JSON."""
+        return {
+            "task": "task-adaptive pretraining",
+            "corpus": self.title,
+            "encoder": self.encoder,
+            "split": self.split,
+            "hears_test_speakers": self.hears_test_speakers,
+            "models": self.models,
+            "folds": {found.fold: asdict(found) for found in self.folds},
+        }
+
+    def __str__(self) -> str:
+        header = ("fold", "best epoch", "validation loss", "accuracy", "codes in use")
+        rows: list[tuple[str, ...]] = [header]
+        for found in self.folds:
+            figures = [("-",) * 2] * 3
+            if found.before is not None and found.after is not None:
+                sides = (found.before, found.after)
+                codes = tuple("-" if side.perplexity is None else f"{side.perplexity:.0f}" for side in sides)
+                figures = [
+                    (f"{sides[0].loss:.3f}", f"{sides[1].loss:.3f}"),
+                    (f"{sides[0].accuracy:.3f}", f"{sides[1].accuracy:.3f}"),
+                    (codes[0], codes[1]),
+                ]
+            told = ["-" if set(pair) == {"-"} else f"{pair[0]} to {pair[1]}" for pair in figures]
+            rows.append((found.fold, str(found.best_epoch), *told))
+        heard = "every speaker, test speakers too: transductive" if self.split is None else self.split
+        return f"{self.title}: {self.encoder}, pretrained on {heard}\n\n{text_table(rows)}"
+
+
+def pretrain(
+    corpus: Dataset,
+    settings: Pretraining,
+    folder: str | Path,
+    *,
+    split: str = "speaker-folds",
+    n_folds: int = 5,
+    folds: list[str] | None = None,
+    all_speakers: bool = False,
+    accelerator: Accelerator | None = None,
+    title: str | None = None,
+    resume: bool = False,
+    save_steps: int | None = None,
+    on_step: Callable[[str, Step], None] = lambda fold, step: None,
+    on_clips: Callable[[str, int, int], None] = lambda fold, n_clips, n_all: None,
+) -> PretrainRun:
+    """Go on with an encoder's own objective on every fold's training recordings, or on all recordings.
+
+    Args:
+        corpus: From `ser_transfer.load_corpus`. Its labels are not learned; a split balances them.
+        settings: Objective, batches and optimisation.
+        folder: Of the run: each fold leaves its model in ``folds/<name>/model``, and all speakers together in
+            ``transductive/model``.
+        split: A kind of split; see `ser_transfer.splits.make_split`.
+        n_folds: Folds, where the kind has a choice.
+        folds: Names of the folds to run; None for all.
+        all_speakers: Train one model on every recording in place of one per fold. A score on speakers of this
+            corpus is transductive then.
+        accelerator: From `ser_transfer.finetuning.make_accelerator`; None for one without trackers.
+        title: The corpus's name in tables; None for the one it was loaded by.
+        resume: Go on with unfinished folds where their last states were saved.
+        save_steps: Save a state every so many steps too, not only after each epoch.
+        on_step: Called after each step with the fold's name.
+        on_clips: Called while HuBERT's hidden units are found, with the fold's name, clips that are done and
+            all there are.
+
+    Returns:
+        The run; printing it prints its table.
+
+    Raises:
+        SplitError: If the corpus cannot be split so, for want of speakers above all.
+        FinetuneError: If the encoder has no such objective, or the training cannot go on.
+    """
+    from ser_transfer.finetuning import make_accelerator
+    from ser_transfer.finetuning.pretraining import HEARS_ALL, pretrain_folds, pretrain_on_all
+
+    folder, name = Path(folder), corpus.info.dataset_name
+    accelerator = accelerator or make_accelerator(settings.optimisation, folder)
+    facts = {"corpus": title or name or "corpus", "corpus_name": name, "split": None}
+    options: dict[str, Any] = {"resume": resume, "save_steps": save_steps}
+    options |= {"on_step": on_step, "on_clips": on_clips, "training": facts}
+    if all_speakers:
+        found = [pretrain_on_all(accelerator, corpus, settings, folder, **options)]
+        models = folder / HEARS_ALL / "model"
+    else:
+        made = make_split(corpus, split, n_folds=n_folds, seed=settings.optimisation.seed, corpus_name=name)
+        if folds is not None:
+            made = made.only(folds)
+        facts["split"] = made.description
+        found = pretrain_folds(accelerator, corpus, made, settings, folder, **options)
+        models = folder / "folds" / "{fold}" / "model"
+    encoder = str(settings.objective.encoder)
+    return PretrainRun(str(facts["corpus"]), encoder, facts["split"], tuple(found), str(models))
+
+
+def _run(settings: PretrainSettings) -> int:
+    from ser_transfer.finetuning import InterruptedTraining, make_accelerator
+
+    if settings.all_speakers and settings.folds is not None:
+        raise SettingsError("--all-speakers trains one model on everyone: leave --folds out")
+    folder = Path(settings.out) if settings.out else default_folder(settings)
+    accelerator = make_accelerator(
+        settings.pretraining.optimisation, folder, device=settings.device, tracker=settings.tracker
+    )
+    with accelerator.main_process_first():
+        if accelerator.is_main_process:
+            _refuse_unfinished(folder, settings)
+        corpus = settings.load_corpus()
+        if not settings.all_speakers:
+            keys = keys_by_id(corpus)
+            refused_if_leaky(corpus, settings.make_split(corpus, settings.seed), keys, None, settings.allow)
+    with training_bar(str(settings.encoder), shown=accelerator.is_main_process) as advance:
+
+        def on_step(fold: str, step: Step) -> None:
+            advance(fold, step.step, step.n_steps, f"loss {step.loss:.3f}", step.n_clips)
+
+        n_done: dict[str, int] = {}
+
+        def on_clips(fold: str, n_clips: int, n_all: int) -> None:
+            n_done[fold] = n_done.get(fold, 0) + n_clips
+            advance(f"{fold}, hidden units", n_done[fold], n_all, "clips", n_clips)
+
+        try:
+            run = pretrain(
+                corpus,
+                settings.pretraining,
+                folder,
+                split=settings.split,
+                n_folds=settings.n_folds,
+                folds=settings.fold_names,
+                all_speakers=settings.all_speakers,
+                accelerator=accelerator,
+                title=settings.title,
+                resume=settings.resume,
+                save_steps=settings.save_steps,
+                on_step=on_step,
+                on_clips=on_clips,
+            )
+        except InterruptedTraining as error:
+            if accelerator.is_main_process:
+                print(f"interrupted: {error}", file=sys.stderr)
+            return 128 + (error.signal or signal.SIGTERM)
+    if accelerator.is_main_process:
+        _write(run, folder, asdict(settings))
+        split = "" if settings.all_speakers else f" --split {settings.split}"
+        told = f"to fine-tune it: python -m ser_transfer.finetune --encoder '{run.models}'{split}"
+        print(f"{run}\n\nwritten to {folder}; {told}")
+    accelerator.end_training()
+    return 0
+
+
+def _write(run: PretrainRun, folder: Path, recipe: dict[str, Any]) -> None:
+    """Write settings and figures of a run beside its models."""
+    import yaml
+
+    try:
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+        text = json.dumps(run.metrics(), indent=2, ensure_ascii=False)
+        (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"cannot write to {folder}: {error.strerror}; name another with --out") from error
+
+
+def _refuse_unfinished(folder: Path, settings: PretrainSettings) -> None:
+    """Stop before hours of training are lost to a forgotten flag."""
+    from ser_transfer.finetuning.pretraining import HEARS_ALL
+
+    if settings.resume and settings.restart:
+        raise SettingsError("--resume goes on and --restart starts over: give one of them")
+    if settings.restart:
+        for name in ("folds", HEARS_ALL):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    elif not settings.resume and (list(folder.glob("folds/*/state-*")) or list(folder.glob("*/state-*"))):
+        raise SettingsError(
+            f"{folder} holds an unfinished training: go on with --resume, or start over with --restart"
+        )
+
+
+def default_folder(settings: PretrainSettings) -> Path:
+    """Name a run folder after what was asked, and after who is heard."""
+    heard = "transductive" if settings.all_speakers else settings.split
+    words = ["pretrain", settings.corpus, settings.encoder, heard]
+    words += [f"fold-{settings.folds}"] if settings.folds is not None else []
+    return Path("outputs") / "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", str(word)).strip("_") for word in words)
+
+
+main = command(PretrainSettings, _run)
+sys.modules[__name__].__class__ = CallableModule
+
+if __name__ == "__main__":
+    sys.exit(main())
