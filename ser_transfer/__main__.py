@@ -10,6 +10,7 @@ VERBS = {
     "embed": "recordings through an encoder, into the store",
     "audit": "what the sides of a split share, before anything is trained",
     "train": "a head on stored embeddings, with a speaker-independent score",
+    "pretrain": "an encoder's own pretraining, continued on a corpus without its labels",
     "finetune": "an encoder's own weights, with a speaker-independent score",
     "compare": "encoders, layers, heads and fusions on the same folds, in one table and one page",
     "evaluate": "a saved model on another corpus",

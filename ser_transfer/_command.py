@@ -18,9 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from ser_transfer._bars import progress_bar as progress_bar
-from ser_transfer._bars import steps_bar as steps_bar
-from ser_transfer._setting import setting as setting
 from ser_transfer.errors import SerTransferError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_transfer._command import SettingsError, setting
+from ser_transfer._command import SettingsError
+from ser_transfer._setting import setting
 from ser_transfer.corpora import CORPORA, load_corpus
 from ser_transfer.encoders import Encoder, Precision, load_encoder
 from ser_transfer.splits import Split, make_split

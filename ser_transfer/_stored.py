@@ -49,7 +49,12 @@ def stored_embeddings(
 
 
 def computed_embeddings(
-    store: str, corpus: Dataset, encoder: Encoder, title: str | None = None
+    store: str,
+    corpus: Dataset,
+    encoder: Encoder,
+    *,
+    pooling: str | None = None,
+    title: str | None = None,
 ) -> Embeddings:
     """Read an encoder's embeddings of a corpus, and compute what the store lacks.
 
@@ -57,9 +62,10 @@ def computed_embeddings(
         store: Its folder.
         corpus: From `ser_transfer.load_corpus`.
         encoder: Whose.
+        pooling: None for the encoder's own.
         title: The corpus's name on the progress bar; None for the one it was loaded by.
     """
-    opened, part = EmbeddingStore(store), part_of(encoder)
+    opened, part = EmbeddingStore(store), part_of(encoder, pooling)
     with progress_bar(f"{title or corpus.info.dataset_name}: {encoder.name}") as advance:
         report = fill_store(corpus, encoder, opened, part, on_recording=advance)
     if report.n_encoded:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_transfer._command import CallableModule, command, progress_bar, setting
+from ser_transfer._bars import progress_bar
+from ser_transfer._command import CallableModule, command
+from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings, SplitSettings, StoreSettings
 from ser_transfer.encoders import load_encoder
 from ser_transfer.fill import fill_store, part_of

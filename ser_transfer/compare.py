@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_transfer._command import CallableModule, SettingsError, command, progress_bar, setting, steps_bar
+from ser_transfer._bars import steps_bar
+from ser_transfer._command import CallableModule, SettingsError, command
+from ser_transfer._setting import setting
 from ser_transfer._settings import CACHE, CorpusSettings, SplitSettings, StoreSettings
-from ser_transfer._stored import refused_if_leaky
+from ser_transfer._stored import computed_embeddings, refused_if_leaky
 from ser_transfer.contest import (
     Contender,
     Corpus,
@@ -28,7 +30,7 @@ from ser_transfer.contest import (
 from ser_transfer.corpora import load_corpus
 from ser_transfer.cross_validation import HeadChoice, Labels, Search, majority_floor
 from ser_transfer.encoders import HANDCRAFTED, Encoder, Precision, load_encoder
-from ser_transfer.fill import fill_store, keys_by_id, part_of
+from ser_transfer.fill import keys_by_id
 from ser_transfer.runs import (
     MAJORITY,
     WANTED_ACCURACY,
@@ -45,7 +47,7 @@ from ser_transfer.runs import (
     slug,
 )
 from ser_transfer.splits import Split, make_split
-from ser_transfer.store import Embeddings, EmbeddingStore
+from ser_transfer.store import Embeddings
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -274,16 +276,6 @@ def _systems(settings: CompareSettings) -> dict[tuple[str, ...], Role]:
     return systems
 
 
-def _embedded(settings: CompareSettings, corpus: Dataset, encoder: Encoder) -> Embeddings:
-    """Read an encoder's embeddings, computing what the store lacks."""
-    store, part = EmbeddingStore(settings.store), part_of(encoder)
-    with progress_bar(f"{settings.title or corpus.info.dataset_name}: {encoder.name}") as advance:
-        report = fill_store(corpus, encoder, store, part, on_recording=advance)
-    if report.n_encoded:
-        print(report.summary(encoder.name, str(store.root)))
-    return store.embeddings(part, list(report.keys), list(report.keys.values()))
-
-
 def _run(settings: CompareSettings) -> int:
     return _run_cross(settings) if settings.cross else _run_one(settings)
 
@@ -385,7 +377,10 @@ def _all_embedded(
     settings: CompareSettings, corpus: Dataset, systems: Iterable[tuple[str, ...]]
 ) -> dict[str, Embeddings]:
     names = dict.fromkeys(member for members in systems for member in members)
-    return {name: _embedded(settings, corpus, load_named(name, settings)) for name in names}
+    return {
+        name: computed_embeddings(settings.store, corpus, load_named(name, settings), title=settings.title)
+        for name in names
+    }
 
 
 main = command(CompareSettings, _run)

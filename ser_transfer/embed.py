@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_transfer._command import CallableModule, SettingsError, command, progress_bar, setting
+from ser_transfer._bars import progress_bar
+from ser_transfer._command import CallableModule, SettingsError, command
+from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
 from ser_transfer.audio import AudioError
 from ser_transfer.augment import Augmentation, Copies

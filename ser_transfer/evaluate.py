@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_transfer._command import CallableModule, SettingsError, command, progress_bar, setting
+from ser_transfer._command import CallableModule, SettingsError, command
+from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings, StoreSettings
+from ser_transfer._stored import computed_embeddings
 from ser_transfer.cross_validation import Labels, Predictions, TrainingError
 from ser_transfer.encoders import load_encoder
-from ser_transfer.fill import fill_store, part_of
 from ser_transfer.labels import resolve_label_map
 from ser_transfer.model import EmotionModel, encoder_name
 from ser_transfer.runs import Role, Run, System, save_run
 from ser_transfer.splits import Fold, Split
-from ser_transfer.store import Embeddings, EmbeddingStore
+from ser_transfer.store import Embeddings
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -173,13 +174,6 @@ def _shared_speakers(model: EmotionModel, corpus: str, labels: Labels, ids: Sequ
     return sorted(speaker for speaker in heard if speaker is not None)
 
 
-def _embedded(settings: EvaluateSettings, corpus: Dataset, model: EmotionModel) -> Embeddings:
-    store, part = EmbeddingStore(settings.store), part_of(model.encoder, model.pooling)
-    with progress_bar(f"{settings.corpus}: {model.encoder.name}") as advance:
-        report = fill_store(corpus, model.encoder, store, part, on_recording=advance)
-    return store.embeddings(part, list(report.keys), list(report.keys.values()))
-
-
 def _run(settings: EvaluateSettings) -> int:
     if settings.model is None:
         raise SettingsError("no model: give --model, the folder model/ of a run of ser_transfer.train")
@@ -200,7 +194,9 @@ def _run(settings: EvaluateSettings) -> int:
             evaluate(
                 model,
                 corpus,
-                _embedded(settings, corpus, model),
+                computed_embeddings(
+                    settings.store, corpus, model.encoder, pooling=model.pooling, title=settings.title
+                ),
                 label_map=settings.label_map,
                 title=settings.title,
                 role=role,

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ser_transfer._bars import training_bar
-from ser_transfer._command import CallableModule, SettingsError, command, setting
+from ser_transfer._command import CallableModule, SettingsError, command
+from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings, SplitSettings, StoreSettings
 from ser_transfer._stored import computed_embeddings, refused_if_leaky
 from ser_transfer.cross_validation import Labels, Search, cross_validate, majority_floor
@@ -65,6 +66,9 @@ class FinetuneSettings(
     keep_model: bool = setting(
         True, help="after all folds, train one more network on all utterances and keep it in the run folder"
     )
+    name: str | None = setting(
+        None, help="of its row in tables, to tell runs apart; default: the encoder and what was done to it"
+    )
     title: str | None = setting(None, help="the corpus's name in tables and plots; default: --corpus")
     out: str | None = setting(None, help="run folder; default: outputs/finetune-<corpus>-<encoder>-<split>")
     plots: bool = setting(True, help="draw the figures and the report")
@@ -100,6 +104,7 @@ def finetune(
     accelerator: Accelerator | None = None,
     keep_model: bool = False,
     wanted_accuracy: float = WANTED_ACCURACY,
+    name: str | None = None,
     title: str | None = None,
     resume: bool = False,
     save_steps: int | None = None,
@@ -119,6 +124,7 @@ def finetune(
         accelerator: From `ser_transfer.finetuning.make_accelerator`; None for one without trackers.
         keep_model: Train one more network on all utterances, into ``model``.
         wanted_accuracy: Share of given answers that shall be right; how many can be given then is told.
+        name: Of the row in tables; None for the encoder and what was done to it.
         title: The corpus's name in tables and plots; None for the one it was loaded by.
         resume: Go on with unfinished folds where their last states were saved.
         save_steps: Save a state every so many steps too, not only after each epoch.
@@ -135,14 +141,16 @@ def finetune(
 
     folder = Path(folder)
     labels = Labels.of(corpus)
-    name = corpus.info.dataset_name
-    made = make_split(corpus, split, n_folds=n_folds, seed=settings.optimisation.seed, corpus_name=name)
+    corpus_name = corpus.info.dataset_name
+    made = make_split(
+        corpus, split, n_folds=n_folds, seed=settings.optimisation.seed, corpus_name=corpus_name
+    )
     if folds is not None:
         made = made.only(folds)
     accelerator = accelerator or make_accelerator(settings.optimisation, folder)
     facts = {
-        "corpus": title or name or "corpus",
-        "corpus_name": name,
+        "corpus": title or corpus_name or "corpus",
+        "corpus_name": corpus_name,
         "split": made.description,
         "speaker_independent": made.speaker_independent,
         "head": "fine-tuned",
@@ -153,7 +161,9 @@ def finetune(
     )
     role: Role = "untrained" if settings.network.untrained else "encoder"
     known = {str(settings.network.encoder): asdict(settings.network)}
-    systems = [System.scored(system_name(settings.network), role, found, labels, known, wanted_accuracy)]
+    systems = [
+        System.scored(name or system_name(settings.network), role, found, labels, known, wanted_accuracy)
+    ]
     if baseline is not None:
         answers = cross_validate(baseline, labels, made, Search(layers=tuple(baseline.layers)))
         origin = provenance([baseline])
@@ -162,7 +172,7 @@ def finetune(
     if keep_model:
         facts["uar"] = systems[0].scores.uar
         finetune_on_all(accelerator, corpus, labels, found, settings, folder, training=facts, **options)
-    return Run(title or name or "corpus", made, None, False, tuple(systems))
+    return Run(title or corpus_name or "corpus", made, None, False, tuple(systems))
 
 
 def system_name(settings: NetworkSettings) -> str:
@@ -188,7 +198,7 @@ def _run(settings: FinetuneSettings) -> int:
         baseline = None
         if settings.baseline != "none":
             baseline = computed_embeddings(
-                settings.store, corpus, load_encoder(settings.baseline), settings.title or settings.corpus
+                settings.store, corpus, load_encoder(settings.baseline), title=settings.title
             )
     audit = refused_if_leaky(
         corpus, settings.make_split(corpus, settings.seed), keys, baseline, settings.allow
@@ -196,7 +206,7 @@ def _run(settings: FinetuneSettings) -> int:
     with training_bar(str(settings.encoder), shown=accelerator.is_main_process) as advance:
 
         def on_step(fold: str, step: Step) -> None:
-            uar = "" if step.best_uar is None else f", validation UAR {step.best_uar:.3f}"
+            uar = "" if step.best_score is None else f", validation UAR {step.best_score:.3f}"
             advance(fold, step.step, step.n_steps, f"loss {step.loss:.3f}{uar}", step.n_clips)
 
         try:
@@ -211,6 +221,7 @@ def _run(settings: FinetuneSettings) -> int:
                 accelerator=accelerator,
                 keep_model=settings.keeps_model,
                 wanted_accuracy=settings.wanted_accuracy,
+                name=settings.name,
                 title=settings.title,
                 resume=settings.resume,
                 save_steps=settings.save_steps,

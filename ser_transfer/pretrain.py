@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ser_transfer._bars import training_bar
-from ser_transfer._command import CallableModule, SettingsError, command, setting
+from ser_transfer._command import CallableModule, SettingsError, as_flags, command
+from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings, SplitSettings
 from ser_transfer._stored import refused_if_leaky
 from ser_transfer.fill import keys_by_id
@@ -241,11 +243,18 @@ def _run(settings: PretrainSettings) -> int:
             return 128 + (error.signal or signal.SIGTERM)
     if accelerator.is_main_process:
         _write(run, folder, asdict(settings))
-        split = "" if settings.all_speakers else f" --split {settings.split}"
-        told = f"to fine-tune it: python -m ser_transfer.finetune --encoder '{run.models}'{split}"
-        print(f"{run}\n\nwritten to {folder}; {told}")
+        how = "" if settings.all_speakers else " on the same folds"
+        print(f"{run}\n\nwritten to {folder}; to fine-tune it{how}:\n{_next(run, settings)}")
     accelerator.end_training()
     return 0
+
+
+def _next(run: PretrainRun, settings: PretrainSettings) -> str:
+    """Write the command that fine-tunes: with other folds it would be tested on speakers that were heard."""
+    words = [f"python -m ser_transfer.finetune --encoder {shlex.quote(run.models)}"]
+    words += [as_flags(settings, kind) for kind in (CorpusSettings, SplitSettings)]
+    words += [f"--seed {settings.seed}"] if settings.seed else []
+    return " ".join(word for word in words if word)
 
 
 def _write(run: PretrainRun, folder: Path, recipe: dict[str, Any]) -> None:

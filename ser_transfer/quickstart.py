@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ser_transfer._command import CallableModule, command, progress_bar, setting
+from ser_transfer._bars import progress_bar
+from ser_transfer._command import CallableModule, command
+from ser_transfer._setting import setting
 from ser_transfer._settings import CACHE, StoreSettings
 from ser_transfer.corpora.synthetic import load_synthetic, synthesise_corpus
 from ser_transfer.encoders import Encoder, load_encoder

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_transfer._command import CallableModule, SettingsError, as_flags, command, setting
+from ser_transfer._command import CallableModule, SettingsError, as_flags, command
+from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings, EncoderSettings, SplitSettings, StoreSettings
 from ser_transfer._stored import refused_if_leaky, stored_embeddings, stored_frames
 from ser_transfer.augment import Augmentation, Copies

@@ -26,11 +26,11 @@ ROWS = (
     {"_command"},
     {"_settings", "_stored"},
     {"embed", "audit", "explore"},
-    {"train", "finetune", "compare", "evaluate"},
+    {"train", "finetune", "pretrain", "compare", "evaluate"},
     {"quickstart"},
     {"__init__", "__main__"},
 )
-VERBS = ("explore", "embed", "audit", "train", "finetune", "compare", "evaluate", "quickstart")
+VERBS = ("explore", "embed", "audit", "train", "pretrain", "finetune", "compare", "evaluate", "quickstart")
 HEAVY = ("torch", "transformers", "librosa", "sklearn", "datasets", "matplotlib")
 
 

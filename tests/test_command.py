@@ -3,7 +3,8 @@ from typing import Any, Literal
 
 import pytest
 
-from ser_transfer._command import SettingsError, as_flags, command, parse_settings, setting
+from ser_transfer._command import SettingsError, as_flags, command, parse_settings
+from ser_transfer._setting import setting
 from ser_transfer.errors import SerTransferError
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 
 import pytest
@@ -9,7 +10,9 @@ import yaml
 from encoders.tiny_checkpoints import save_checkpoint
 
 import ser_transfer.pretrain
+from ser_transfer._command import parse_settings
 from ser_transfer.encoders import load_encoder
+from ser_transfer.finetune import FinetuneSettings
 from ser_transfer.finetuning.pretraining import MaskedBatchSettings, ObjectiveSettings, Pretraining
 from ser_transfer.finetuning.settings import Optimisation
 from ser_transfer.pretrain import PretrainSettings, default_folder, main, pretrain
@@ -38,7 +41,13 @@ def test_every_fold_leaves_a_model_that_has_heard_none_of_its_test_speakers(
 ):
     assert main(flags) == 0
     printed = capsys.readouterr().out
-    assert f"--encoder '{tmp_path}/run/folds/{{fold}}/model'" in printed
+    # What is printed is read by `finetune`, and makes the same folds.
+    command = shlex.split(printed.splitlines()[-1])
+    assert command[:3] == ["python", "-m", "ser_transfer.finetune"]
+    told = parse_settings(FinetuneSettings, command[3:], "finetune")
+    assert told.encoder == f"{tmp_path}/run/folds/{{fold}}/model"
+    again = told.make_split(told.load_corpus(), told.seed)
+    assert again.folds == make_split(corpus, "speaker-folds", n_folds=2).folds
     speaker_of = dict(zip(corpus["utterance_id"][:], corpus["speaker"][:], strict=True))
     before = load_encoder(checkpoint).fingerprint
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())

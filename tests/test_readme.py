@@ -14,6 +14,8 @@ from ser_transfer.compare import CompareSettings
 from ser_transfer.embed import EmbedSettings
 from ser_transfer.evaluate import EvaluateSettings
 from ser_transfer.explore import ExploreSettings
+from ser_transfer.finetune import FinetuneSettings
+from ser_transfer.pretrain import PretrainSettings
 from ser_transfer.train import TrainSettings
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +25,8 @@ SETTINGS = {
     "embed": EmbedSettings,
     "evaluate": EvaluateSettings,
     "explore": ExploreSettings,
+    "finetune": FinetuneSettings,
+    "pretrain": PretrainSettings,
     "quickstart": quickstart.QuickstartSettings,
     "train": TrainSettings,
 }

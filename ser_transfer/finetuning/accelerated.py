@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 
 from ser_transfer.finetuning.errors import FinetuneError
 from ser_transfer.finetuning.settings import Optimisation
 
 PRECISIONS = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}
 NO_TRACKER = "none"
+LOGS = "logs"  # in the run folder
 
 
 def make_accelerator(
@@ -39,13 +41,19 @@ def make_accelerator(
             gradient_accumulation_steps=settings.accumulation,
             cpu=device == "cpu",
             log_with=None if tracker == NO_TRACKER else tracker,
-            project_dir=str(folder),
+            project_config=ProjectConfiguration(str(folder), logging_dir=str(folder / LOGS)),
             # A layer mix leaves weights without a gradient, and so does an encoder's pretraining part.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
     except (ImportError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise FinetuneError(f"accelerate cannot be set up so: {reason}") from error
+    n_launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if n_launched != accelerator.num_processes:
+        raise FinetuneError(
+            f"{n_launched} processes were launched, and accelerate runs {accelerator.num_processes} here, as "
+            "where there is no GPU for them: type --device cpu, or launch one process"
+        )
     if tracker != NO_TRACKER and not accelerator.log_with:
         raise FinetuneError(
             f"the tracker {tracker} is not installed: pip install {tracker}, or --tracker none"

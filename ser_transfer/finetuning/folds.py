@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,10 +30,12 @@ from ser_transfer.cross_validation import (
 )
 from ser_transfer.finetuning.accelerated import tracked
 from ser_transfer.finetuning.build import build_network, make_optimizer
+from ser_transfer.finetuning.errors import FinetuneError
 from ser_transfer.finetuning.evaluation import Probabilities
 from ser_transfer.finetuning.loop import Step, train
 from ser_transfer.finetuning.networks import EmotionNetwork
 from ser_transfer.finetuning.objective import EmotionObjective
+from ser_transfer.finetuning.provenance import refuse_heard_speakers
 from ser_transfer.finetuning.settings import Finetuning, flat
 from ser_transfer.finetuning.sides import SideLoaders
 from ser_transfer.finetuning.state import Progress, States
@@ -81,6 +84,7 @@ def cross_validate_network(
     Raises:
         FinetuneError: If a fold cannot be trained on, or the training cannot go on.
     """
+    _refuse_without_validation(split, settings)
     results = []
     for fold in split.folds:
         place, key = folder / "folds" / fold.name, _digest(settings, fold, labels)
@@ -173,6 +177,8 @@ def finetune_fold(
     Raises:
         FinetuneError: See `cross_validate_network`.
     """
+    encoder, weights = str(settings.network.encoder).replace("{fold}", fold.name), settings.network.weights
+    refuse_heard_speakers(encoder, weights, corpus.info.dataset_name, labels, fold.test_ids)
     trainer = _Trainer(accelerator, corpus, labels, fold, settings, resume, save_steps)
     chosen = trainer.train(fold.train_ids, fold.validation_ids, folder, on_step=on_step)
     validation = chosen.answers(fold.validation_ids)
@@ -194,7 +200,7 @@ def finetune_fold(
         temperature = fit_temperature(validation, truth, labels.classes)
     found = {"best_epoch": progress.best_epoch, "n_epochs": progress.epoch, "n_steps": progress.step}
     read = {"layers": [settings.network.layer], "pooling": settings.network.pooling}
-    reached = progress.best_uar if fold.validation_ids else None
+    reached = progress.best_score if fold.validation_ids else None
     return FoldResult(
         choice=Choice({str(settings.network.encoder): read}, HEAD, found, None, reached),
         trials=(),
@@ -281,6 +287,20 @@ class _Trainer:
 def tracker_name(fold: Fold, folder: Path) -> str:
     """Name what a tracker keeps of one training."""
     return f"fold-{fold.name}" + (f"-{REFIT}" if folder.name == REFIT else "")
+
+
+def _refuse_without_validation(split: Split, settings: Finetuning) -> None:
+    """Refuse to stop early where nobody validates, and say what stands there instead."""
+    without = [fold.name for fold in split.folds if not fold.validation_ids]
+    if not without:
+        return
+    where = f"fold {', '.join(without)} of {split.description} has no validation speakers"
+    if settings.optimisation.patience is not None:
+        raise FinetuneError(
+            f"{where} to stop early on: leave --patience out, and the last epoch stands, or take a split or a "
+            "corpus with more speakers"
+        )
+    warnings.warn(f"{where}: the last epoch stands, and probabilities are not calibrated", stacklevel=3)
 
 
 def _digest(settings: Finetuning, fold: Fold, labels: Labels) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Step:
         n_steps: Of the whole training.
         epoch: In which, from 1.
         loss: Mean per clip.
-        best_uar: The highest validation UAR so far; None before the first.
+        best_score: The highest validation score so far, a UAR; None before the first.
         n_clips: Clips of the step, over all processes.
     """
 
@@ -41,7 +42,7 @@ class Step:
     n_steps: int
     epoch: int
     loss: float
-    best_uar: float | None
+    best_score: float | None
     n_clips: int
 
 
@@ -51,11 +52,13 @@ class Validation:
 
     Attributes:
         loss: Mean per clip.
-        score: What the best epoch is chosen by: the UAR.
+        score: What the best epoch is chosen by, the higher the better: the UAR.
+        name: What the score is called in trackers and curves; None where the loss says it all.
     """
 
     loss: float
     score: float
+    name: str | None = "uar"
 
 
 class InterruptedTraining(FinetuneError):  # noqa: N818 -- asked for, so not an error of anyone
@@ -129,7 +132,9 @@ def train(
     def save() -> None:
         states.save(accelerator, progress, None if average is None else average.state)
 
-    with StopRequest().listening() as stop:
+    with StopRequest().listening() as stop, warnings.catch_warnings():
+        # DDP looks for weights without a gradient in every step, and says so where it finds none.
+        warnings.filterwarnings("ignore", message="find_unused_parameters=True")
         while progress.epoch < n_epochs and not _is_over(progress, settings):
             begun = time.perf_counter()
             plan.begin_epoch(
@@ -158,7 +163,7 @@ def train(
                 progress.step_in_epoch += 1
                 progress.loss_in_epoch += mean_loss
                 loss_of_step.zero_()
-                best = progress.best_uar if progress.best_epoch else None
+                best = progress.best_score if progress.best_epoch else None
                 on_step(
                     Step(progress.step, n_steps, progress.epoch + 1, mean_loss, best, int(batch["n_in_step"]))
                 )
@@ -209,24 +214,26 @@ def _end_epoch(
     with nullcontext() if average is None else average.in_place(bare):
         found = None if validate is None else validate(network)
         progress.epoch += 1
-        if found is None or found.score > progress.best_uar:
+        if found is None or found.score > progress.best_score:
             progress.best_epoch = progress.epoch
-            progress.best_uar = -1.0 if found is None else found.score
+            progress.best_score = -math.inf if found is None else found.score
             if accelerator.is_main_process:
                 save_weights(bare, states.best_file(progress.epoch))
         accelerator.wait_for_everyone()
+    scored = {} if found is None or found.name is None else {f"validation_{found.name}": found.score}
     line = {
         "epoch": progress.epoch,
         "train_loss": progress.loss_in_epoch / max(1, progress.step_in_epoch),
         "validation_loss": None if found is None else found.loss,
-        "validation_uar": None if found is None else found.score,
+        **({"validation_uar": None} if found is None else scored),
         "learning_rate": optimizer.param_groups[-1]["lr"],
     }
     progress.history.append(line)
     progress.step_in_epoch, progress.loss_in_epoch = 0, 0.0
     if found is not None:
-        told = {"validation/loss": found.loss, "validation/uar": found.score}
-        accelerator.log(told, step=progress.step)
+        told = {"validation_loss": found.loss, **scored}
+        figures = {name.replace("_", "/", 1): value for name, value in told.items()}
+        accelerator.log(figures, step=progress.step)
 
 
 def clip_gradients(

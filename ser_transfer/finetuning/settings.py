@@ -100,7 +100,9 @@ class Optimisation:
     """How the weights move, and when they stop."""
 
     learning_rate: float = setting(1e-4, help="of the layer nearest to the head, at its highest")
-    head_learning_rate: float | None = setting(None, help="of the head; default: ten times learning_rate")
+    head_learning_rate: float | None = setting(
+        None, help="of what is new on top of the encoder; default: ten times learning_rate"
+    )
     layer_decay: float = setting(1.0, help="each layer further down learns at so many times the rate")
     weight_decay: float = setting(0.01, help="AdamW's, of all weights but norms and biases")
     schedule: Literal["linear", "cosine", "constant"] = setting(
@@ -110,7 +112,7 @@ class Optimisation:
     max_epochs: int = setting(30, help="passes over the training clips, at most; the schedule's length")
     max_steps: int | None = setting(None, help="stop after so many steps, to try a recipe out")
     patience: int | None = setting(
-        None, help="stop after so many epochs without a higher validation UAR; default: never"
+        None, help="stop after so many epochs without a better validation score; default: never"
     )
     refit: bool = setting(
         False,

@@ -95,8 +95,11 @@ class SideLoaders:
             mixup=given.mixup,
             seed=seed,
         )
+        seconds, filled = examples.seconds, self._network.filled_samples
+        if filled is not None:
+            seconds = np.full_like(seconds, filled / self._network.sampling_rate)
         plan = StepPlan(
-            examples.seconds,
+            seconds,
             batch_seconds=given.batch_seconds,
             n_micro=self._settings.optimisation.accumulation * self._accelerator.num_processes,
             seed=seed,

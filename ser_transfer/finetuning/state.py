@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import signal
 import threading
@@ -35,8 +36,8 @@ class Progress:
         step_in_epoch: Steps of that epoch that are done.
         step: Steps done in all.
         loss_in_epoch: Sum over the steps of that epoch of the mean loss per clip.
-        best_epoch: The epoch of the highest validation UAR, from 1; 0 before the first.
-        best_uar: That UAR.
+        best_epoch: The epoch of the highest validation score, from 1; 0 before the first.
+        best_score: That score; minus infinity where nothing validates.
         history: The training curve, one mapping per finished epoch.
     """
 
@@ -45,7 +46,7 @@ class Progress:
     step: int = 0
     loss_in_epoch: float = 0.0
     best_epoch: int = 0
-    best_uar: float = -1.0
+    best_score: float = -math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @property

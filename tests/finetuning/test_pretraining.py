@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,8 +212,6 @@ def test_the_loss_of_a_clip_does_not_hang_on_its_neighbours(checkpoint, monkeypa
         for module in network.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        for module in (network.core, network.core.encoder):
-            module.config.layerdrop = module.config.attention_dropout = 0.0
         for layer in network.core.encoder.layers:
             layer.attention.dropout = 0.0
         network.train()
@@ -560,7 +560,7 @@ def test_no_figure_of_validation_depends_on_the_batch(checkpoint, corpus, name):
     assert found[0].accuracy == found[1].accuracy == found[2].accuracy
     assert found[0].n_frames == found[1].n_frames == found[2].n_frames
     of_one_batch = network(collate([examples[row] for row in range(7)])["inputs"])
-    wanted = float(of_one_batch.losses.mean() + of_one_batch.penalty)
+    wanted = (of_one_batch.losses.mean() + of_one_batch.penalty).item()
     assert found[0].loss == pytest.approx(wanted, rel=1e-5)
 
 
@@ -600,6 +600,57 @@ def test_a_frozen_front_end_does_not_move(checkpoint, corpus, tmp_path):
     )
     same = {key for key in before if torch.equal(before[key], after[key])}
     assert {key for key in before if key.startswith("feature_extractor.")} == same
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from ser_transfer import load_corpus
+from ser_transfer.finetuning.pretraining import MaskedBatchSettings, ObjectiveSettings, Pretraining
+from ser_transfer.finetuning.pretraining import pretrain_folds
+from ser_transfer.finetuning.settings import Optimisation
+from ser_transfer.splits import make_split
+
+root, folder, *encoders = sys.argv[1:]
+accelerator = Accelerator(cpu=True)
+assert accelerator.num_processes == 2
+corpus = load_corpus("folder", root, speaker_pattern="(?P<speaker>p[0-9])_")
+split = make_split(corpus, "speaker-folds", n_folds=4).only(["1"])
+for number, encoder in enumerate(encoders):
+    settings = Pretraining(
+        objective=ObjectiveSettings(encoder=encoder, n_units=7 if number else None, mask_frames=4),
+        batches=MaskedBatchSettings(batch_seconds=2.0),
+        optimisation=Optimisation(max_epochs=2, learning_rate=2e-3),
+    )
+    pretrain_folds(accelerator, corpus, split, settings, Path(folder, str(number)))
+accelerator.end_training()
+"""
+
+
+def test_two_processes_validate_as_one_does_and_leave_one_model(checkpoint, corpus, tones, tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES)
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    encoders = [checkpoint(name) for name in NAMES]
+    answer = subprocess.run(
+        [sys.executable, *launch, str(script), str(tones), str(tmp_path / "two"), *encoders],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    for number, name in enumerate(NAMES):
+        folder = tmp_path / "two" / str(number) / "folds/1"
+        found = json.loads((folder / "pretrained.json").read_text())["result"]
+        one, _ = run(checkpoint, corpus, tmp_path / name, name, optimisation={"max_steps": 1})
+        assert found["before"]["loss"] == pytest.approx(one.before.loss, rel=1e-5)
+        assert found["before"]["accuracy"] == one.before.accuracy
+        assert load_encoder(str(folder / "model")).fingerprint != load_encoder(encoders[number]).fingerprint
 
 
 # What is refused

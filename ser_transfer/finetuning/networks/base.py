@@ -80,6 +80,7 @@ class EmotionNetwork(nn.Module, ABC):
         sampling_rate: Hz.
         min_samples: The shortest recording that gives a frame.
         max_samples: The longest stretch that may be run at once; None for any.
+        filled_samples: What every clip is filled up to with silence; None where it keeps its length.
         front_end: Makes its input.
         adapter: What `ser_transfer.finetuning.adapters.add_adapter` put into it; None where it did not.
     """
@@ -90,6 +91,7 @@ class EmotionNetwork(nn.Module, ABC):
     sampling_rate: int
     min_samples: int
     max_samples: int | None
+    filled_samples: int | None = None
     front_end: FrontEnd
 
     def __init__(self) -> None:

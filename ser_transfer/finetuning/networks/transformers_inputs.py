@@ -11,10 +11,12 @@ from torch import Tensor
 from ser_transfer.encoders import Waveform
 from ser_transfer.encoders.front_ends import (
     MAX_WINDOW_SECONDS,
+    ASTFrontEnd,
     ListedFrontEnd,
     SqueezedFrontEnd,
     Wav2Vec2BertFrontEnd,
     WaveformFrontEnd,
+    WhisperFrontEnd,
 )
 from ser_transfer.finetuning.errors import FinetuneError
 
@@ -27,6 +29,7 @@ class TransformersInputs:
         min_samples: The shortest clip that gives a frame.
         max_samples: What is run at once: 30 s, AST's own window.
         dims: Features of each layer: what enters the first transformer layer, then each layer's output.
+        filled_samples: What every clip is filled up to; None where it keeps its length.
         mixes_lengths: Whether clips of unlike lengths may share a pass of the model.
         means_own_frames: Whether the stock class averages over the clip's own frames, so that its pooling is
             ``mean``.
@@ -40,6 +43,9 @@ class TransformersInputs:
             MAX_WINDOW_SECONDS * front_end.sampling_rate,
             grid.max_frames * grid.hop + grid.receptive_field - 1,
         )
+        # Whisper and AST fill every clip up to one window.
+        is_filled = isinstance(front_end, WhisperFrontEnd | ASTFrontEnd)
+        self.filled_samples = self.max_samples if is_filled else None
         self.dims = front_end.dims
         self.mixes_lengths = front_end.mixes_lengths
         # SEW's class averages over frames of twice the rate, one of them made up where their number is odd.

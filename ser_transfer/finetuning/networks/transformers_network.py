@@ -40,7 +40,7 @@ class TransformersNetwork(EmotionNetwork):
         self.name, self.classes, self.design = name, tuple(classes), design
         self.front_end = inputs
         self.sampling_rate, self.min_samples = inputs.sampling_rate, inputs.min_samples
-        self.max_samples = inputs.max_samples
+        self.max_samples, self.filled_samples = inputs.max_samples, inputs.filled_samples
         self.model = model
         self._guard: PaddingGuard | None = None
         if inputs.mixes_lengths and hasattr(self.body, "feature_extractor"):

@@ -33,8 +33,9 @@ def encoder_blocks(body: Any) -> list[Block]:
         body: The bare encoder, a ``PreTrainedModel``.
 
     Returns:
-        ``front_end``, where there are convolutions; ``layer_00``, all else below the first layer: projection,
-        mask vector, positions; the layers, the last with the norm that follows it; what is fixed.
+        What is fixed; ``front_end``, where there are convolutions; ``layer_00``, all else below the first
+        layer that has weights: projection, mask vector, positions; the layers, the last with the norm that
+        follows it.
     """
     layers: Any = next(found for path in LAYER_LISTS if (found := _part(body, path)) is not None)
     front_end = [found for path in CONVOLUTIONS if (found := _part(body, path)) is not None]
@@ -43,13 +44,15 @@ def encoder_blocks(body: Any) -> list[Block]:
     elsewhere = {id(p) for part in (*front_end, *layers, *fixed, above) if part for p in part.parameters()}
     below = [p for p in body.parameters() if id(p) not in elsewhere]
     modules, rest = _modules_of(body, below)
+    highest = () if above is None else (above,)
+    if not layers:
+        modules += highest
     blocks = [Block("front_end", "front_end", tuple(front_end))] if front_end else []
-    blocks.append(Block("layer_00", "input", modules, rest))
+    if modules or rest:
+        blocks.append(Block("layer_00", "input", modules, rest))
     for i, layer in enumerate(layers, start=1):
-        is_highest = i == len(layers) and above is not None
-        blocks.append(Block(f"layer_{i:02d}", "layer", (layer, above) if is_highest and above else (layer,)))
-    if not layers and above is not None:
-        blocks[-1] = Block("layer_00", "input", (*modules, above), rest)
+        own = (layer, *highest) if i == len(layers) else (layer,)
+        blocks.append(Block(f"layer_{i:02d}", "layer", own))
     if fixed:
         blocks.insert(0, Block("positions", "fixed", tuple(fixed)))
     return blocks

@@ -135,7 +135,7 @@ def pretrain_fold(
         training: Facts that the saved model carries.
         resume: Go on where the last state was saved.
         save_steps: Save a state every so many steps too, not only after each epoch.
-        on_step: Called after each step; `Step.best_uar` is exp(-loss) of the best epoch so far.
+        on_step: Called after each step; `Step.best_score` is minus the lowest validation loss so far.
         on_clips: Called while hidden units are found, with clips that are done and all there are.
 
     Raises:

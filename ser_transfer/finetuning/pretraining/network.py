@@ -43,7 +43,8 @@ class MaskedPrediction:
 class ObjectiveNetwork(nn.Module, ABC):
     """An encoder below its own pretraining objective.
 
-    A clip's loss is the same alone and beside any neighbours, in training too, but for what is drawn.
+    A clip's loss is the same alone and beside any neighbours, in training too, but for what is drawn. Layers
+    are not left out at random (``layerdrop``); the config that is saved still says the checkpoint's share.
 
     Args:
         name: Where the model came from.
@@ -69,6 +70,9 @@ class ObjectiveNetwork(nn.Module, ABC):
         core = self.core
         if not hasattr(core, "masked_spec_embed"):  # a config that masks nothing makes none
             core.masked_spec_embed = nn.Parameter(torch.empty(core.config.hidden_size).uniform_())
+        # Processes that leave out different layers would wait for each other's gradients.
+        self._layerdrop: float = core.config.layerdrop
+        core.config.layerdrop = 0.0
         self._guard = PaddingGuard(core)
         self.register_buffer("n_steps", torch.zeros((), dtype=torch.long))
 
@@ -128,7 +132,9 @@ class ObjectiveNetwork(nn.Module, ABC):
         Raises:
             FinetuneError: If it cannot be written.
         """
+        config = self.core.config
         try:
+            config.layerdrop = self._layerdrop
             with quiet():
                 self.model.save_pretrained(folder)
             self.front_end.feature_extractor().save_pretrained(folder)
@@ -136,6 +142,8 @@ class ObjectiveNetwork(nn.Module, ABC):
             (folder / TRAINING_FILE).write_text(text + "\n", encoding="utf-8")
         except OSError as error:
             raise FinetuneError(f"the model cannot be written to {folder}: {error}") from error
+        finally:
+            config.layerdrop = 0.0
 
     def _run(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
         """Run the encoder over a batch with its masked frames hidden.

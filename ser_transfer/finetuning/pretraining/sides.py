@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +45,9 @@ class Asked:
     n_clips: int
 
     def __call__(self, network: nn.Module) -> Validation:
-        """Score by exp(-loss), the likelihood of a target: the higher the better, and never below 0."""
+        """Score by the loss: the lower the better."""
         loss = self.predicted(network).loss
-        return Validation(loss, math.exp(-loss))
+        return Validation(loss, -loss, name=None)
 
     def predicted(self, network: nn.Module) -> Predicted:
         """Ask the network."""
