@@ -128,7 +128,9 @@ def test_an_adapter_and_two_speakers_are_trained_on(tones, checkpoint, tmp_path,
     flags = ["--corpus", "folder", "--root", str(tones), "--speaker-pattern", "(?P<speaker>p[0-9])_"]
     flags += ["--split", "leave-one-speaker-out", "--store", str(tmp_path / "store"), "--baseline", "none"]
     flags += ["--encoder", checkpoint, *TINY, *COMMON, "--out", str(tmp_path / "run")]
-    assert finetune.main([*flags, "--adapter", "lora", "--adapter-settings.r", "2"]) == 0
+    assert finetune.main([*flags, "--adapter", "lora", "--adapter-settings.r", "2", "--keep-adapter"]) == 0
+    alone = tmp_path / "run" / "folds" / "p1" / "adapter"
+    assert json.loads((alone / "adapter_config.json").read_text())["peft_type"] == "LORA"
     table = printed(capsys)
     assert "fine-tuned, lora" in table
     assert "no validation speakers: the last epoch stands" in table
@@ -148,6 +150,7 @@ def test_an_adapter_and_two_speakers_are_trained_on(tones, checkpoint, tmp_path,
         (("--encoder", "CHECKPOINT", "--batch-seconds", "0.1"), "raise batch_seconds"),
         (("--encoder", "CHECKPOINT", "--accumulation", "99"), "lower the gradient accumulation"),
         (("--encoder", "CHECKPOINT", "--adapter", "magic"), "magic"),
+        (("--encoder", "CHECKPOINT", "--keep-adapter"), "no adapter to save"),
         (("--encoder", "CHECKPOINT", "--tracker", "magic"), "magic"),
         (("--encoder", "CHECKPOINT", "--augment", "magic:3"), "no known kind"),
         (("--encoder", "CHECKPOINT", "--resume", "--restart"), "give one of them"),

@@ -134,6 +134,21 @@ def merged(network: EmotionNetwork) -> EmotionNetwork:
     return copied
 
 
+def check_adapter_alone(network: EmotionNetwork) -> None:
+    """See that an adapter can be saved alone, before hours of training.
+
+    Raises:
+        FinetuneError: If there is no adapter, or plain peft could not load all of the head.
+    """
+    if network.adapter is None:
+        raise FinetuneError("the network has no adapter to save: give --adapter, or leave --keep-adapter out")
+    if not isinstance(network, StockNetwork) or getattr(_host(network), "layer_weights", None) is not None:
+        raise FinetuneError(
+            f"plain peft cannot load the head of {network.name}: adapters are saved alone with --pooling "
+            "stock and one --layer; save the network, with the adapter merged"
+        )
+
+
 def save_adapter(network: EmotionNetwork, folder: Path, training: Mapping[str, Any]) -> None:
     """Write the adapter and the head alone, as a repository that plain peft loads.
 
@@ -151,14 +166,8 @@ def save_adapter(network: EmotionNetwork, folder: Path, training: Mapping[str, A
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    if network.adapter is None:
-        raise FinetuneError("the network has no adapter to save: save the network")
+    check_adapter_alone(network)
     model = _host(network)
-    if not isinstance(network, StockNetwork) or getattr(model, "layer_weights", None) is not None:
-        raise FinetuneError(
-            f"plain peft cannot load the head of {network.name}: adapters are saved alone with --pooling "
-            "stock and one --layer; save the network, with the adapter merged"
-        )
     state = get_peft_model_state_dict(model, adapter_name=ADAPTER_NAME, save_embedding_layers=False)
     for part in _head_modules(network):
         for name, value in model.get_submodule(part).state_dict().items():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ser_transfer.finetuning.adapters import add_adapter
+from ser_transfer.finetuning.adapters import add_adapter, check_adapter_alone
 from ser_transfer.finetuning.errors import FinetuneError
 from ser_transfer.finetuning.networks import EmotionNetwork, load_network
 from ser_transfer.finetuning.settings import NetworkSettings, Optimisation
@@ -40,7 +40,9 @@ def build_network(settings: NetworkSettings, classes: Sequence[str], fold: str, 
     if settings.adapter is None:
         freeze(network, settings.trained)
     else:
-        add_adapter(network, settings.adapter, settings.adapter_settings)
+        add_adapter(network, settings.adapter, settings.adapter_settings, seed=seed)
+    if settings.keep_adapter:
+        check_adapter_alone(network)
     return network
 
 

@@ -29,6 +29,7 @@ from ser_transfer.cross_validation import (
     kept_result,
 )
 from ser_transfer.finetuning.accelerated import tracked
+from ser_transfer.finetuning.adapters import save_adapter
 from ser_transfer.finetuning.build import build_network, make_optimizer
 from ser_transfer.finetuning.errors import FinetuneError
 from ser_transfer.finetuning.evaluation import Probabilities
@@ -137,7 +138,7 @@ def finetune_on_all(
         fold.train_ids, (), place, n_epochs=round(median(best)), on_step=lambda step: on_step(ALL, step)
     )
     if accelerator.is_main_process:
-        trained.network.save(folder / "model", {**(training or {}), "speakers": _speakers(labels, fold)})
+        trainer.save(trained.network, folder, training or {})
         States(place, {}).clear()
     accelerator.free_memory()
     accelerator.wait_for_everyone()
@@ -191,8 +192,7 @@ def finetune_fold(
         seconds += tested.progress.seconds
     test = tested.answers(fold.test_ids)
     if accelerator.is_main_process:
-        facts = {**(training or {}), "fold": fold.name, "speakers": _speakers(labels, fold)}
-        tested.network.save(folder / "model", facts)
+        trainer.save(tested.network, folder, {**(training or {}), "fold": fold.name})
     accelerator.free_memory()
     temperature = None
     if fold.validation_ids:
@@ -283,6 +283,14 @@ class _Trainer:
             )
         return _Trained(accelerator, network, prepared, progress, sides)
 
+    def save(self, network: EmotionNetwork, folder: Path, facts: Mapping[str, Any]) -> None:
+        """Write the network, and where it is asked for the adapter alone, with whom they have heard."""
+        heard = {self.labels.speakers[id_] for id_ in (*self.fold.train_ids, *self.fold.validation_ids)}
+        facts = {**facts, "speakers": sorted(speaker for speaker in heard if speaker is not None)}
+        network.save(folder / "model", facts)
+        if self.settings.network.keep_adapter:
+            save_adapter(network, folder / "adapter", facts)
+
 
 def tracker_name(fold: Fold, folder: Path) -> str:
     """Name what a tracker keeps of one training."""
@@ -297,8 +305,8 @@ def _refuse_without_validation(split: Split, settings: Finetuning) -> None:
     where = f"fold {', '.join(without)} of {split.description} has no validation speakers"
     if settings.optimisation.patience is not None:
         raise FinetuneError(
-            f"{where} to stop early on: leave --patience out, and the last epoch stands, or take a split or a "
-            "corpus with more speakers"
+            f"{where} to stop early on: leave --patience out, and the last epoch stands, or take a split or "
+            "a corpus with more speakers"
         )
     warnings.warn(f"{where}: the last epoch stands, and probabilities are not calibrated", stacklevel=3)
 
@@ -308,12 +316,6 @@ def _digest(settings: Finetuning, fold: Fold, labels: Labels) -> str:
     sides = (fold.train_ids, fold.validation_ids, fold.test_ids)
     content = [asdict(settings), [[[id_, labels.emotions[id_]] for id_ in side] for side in sides]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _speakers(labels: Labels, fold: Fold) -> list[str]:
-    """Name the speakers that a fold's network has heard: those it was chosen on count as well."""
-    heard = {labels.speakers[id_] for id_ in (*fold.train_ids, *fold.validation_ids)}
-    return sorted(speaker for speaker in heard if speaker is not None)
 
 
 @contextmanager

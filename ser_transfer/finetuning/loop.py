@@ -132,6 +132,9 @@ def train(
     def save() -> None:
         states.save(accelerator, progress, None if average is None else average.state)
 
+    def asked_to_stop() -> Tensor:
+        return torch.tensor(float(stop.signal is not None), device=accelerator.device)
+
     with StopRequest().listening() as stop, warnings.catch_warnings():
         # DDP looks for weights without a gradient in every step, and says so where it finds none.
         warnings.filterwarnings("ignore", message="find_unused_parameters=True")
@@ -154,8 +157,8 @@ def train(
                 loss_of_step += loss.detach()
                 if not accelerator.sync_gradients:
                     continue
-                asked = torch.tensor(float(stop.signal is not None), device=accelerator.device)
-                mean_loss, n_asked = accelerator.reduce(torch.stack([loss_of_step, asked]), "sum").tolist()
+                told = torch.stack([loss_of_step, asked_to_stop()])
+                mean_loss, n_asked = accelerator.reduce(told, "sum").tolist()
                 refuse_divergence(mean_loss, progress)
                 if average is not None:
                     average.update(accelerator.unwrap_model(network), progress.step)
@@ -179,6 +182,8 @@ def train(
             _end_epoch(accelerator, network, optimizer, validate, average, states, progress)
             progress.history[-1]["seconds"] = time.perf_counter() - begun
             save()
+            if accelerator.reduce(asked_to_stop(), "sum").item():
+                raise _interrupted(stop, progress.step, n_steps, states)
     load_weights(accelerator.unwrap_model(network), states.best_file(progress.best_epoch))
     return progress
 

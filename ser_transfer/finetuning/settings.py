@@ -46,6 +46,10 @@ class NetworkSettings:
     adapter_settings: dict[str, Any] = setting(
         {}, help="settings of the adapter's peft config: --adapter-settings.r 16"
     )
+    keep_adapter: bool = setting(
+        False,
+        help="keep the adapter alone too, as peft reads it, in adapter beside model, into which it is merged",
+    )
     spec_augment: bool = setting(
         True, help="mask time and features in training, as the model's own config says"
     )
