@@ -145,10 +145,10 @@ class Conditions:
 class Way(ABC):
     """One way to train; made once, so that rounds differ in nothing but the machine's mood."""
 
-    def __init__(self, name: str, device: str) -> None:
+    def __init__(self, name: str, conditions: Conditions) -> None:
         self.name = name
         self.resident_bytes = 0  # on the GPU between rounds: weights and optimiser state
-        self._is_cuda = device == "cuda"
+        self._is_cuda, self._is_bf16 = conditions.device == "cuda", conditions.bf16
         self._n_samples = self._n_steps = 0
         self._begun = self._ended = (0.0, 0.0)
 
@@ -178,10 +178,16 @@ class Way(ABC):
         """Stop the clock, so many steps after its start."""
         self._ended, self._n_steps = self._now(), n_steps
 
-    def count(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        """Count the samples that a network is about to read: a hook."""
-        inputs = args[0] if args else named
-        self._n_samples += inputs["input_values"].numel()
+    def watch(self, body: nn.Module) -> None:
+        """Count the samples that the encoder reads, and see that it computes in the precision asked for."""
+
+        def note(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+            values = args[0] if args else named["input_values"]
+            self._n_samples += values.numel()
+            if torch.is_autocast_enabled(values.device.type) != self._is_bf16:
+                raise RuntimeError(f"{self.name} does not compute in the precision that was asked for")
+
+        body.register_forward_pre_hook(note, with_kwargs=True)
 
     def _now(self) -> tuple[float, float]:
         if self._is_cuda:
@@ -233,7 +239,7 @@ class OurLoop(Way):
         max_clips: int | None,
         scratch: Path,
     ) -> None:
-        super().__init__(OURS, conditions.device)
+        super().__init__(OURS, conditions)
         self._settings = Optimisation(
             learning_rate=LEARNING_RATE,
             head_learning_rate=LEARNING_RATE,
@@ -255,7 +261,7 @@ class OurLoop(Way):
         clips = MemoryClips(waveforms, targets, network.min_samples)
         examples = TrainingClips(clips, n_classes=len(CLASSES))
         self.plan = StepPlan(examples.seconds, batch_seconds=batch_seconds, max_clips=max_clips)
-        network.register_forward_pre_hook(self.count, with_kwargs=True)
+        self.watch(network.body)
         loader: DataLoader[Any] = DataLoader(
             examples,
             batch_sampler=self.plan,
@@ -329,7 +335,7 @@ class StockTrainer(Way):
         by_length: bool,
         scratch: Path,
     ) -> None:
-        super().__init__(BY_LENGTH if by_length else STOCK, conditions.device)
+        super().__init__(BY_LENGTH if by_length else STOCK, conditions)
         from transformers import (
             AutoFeatureExtractor,
             AutoModelForAudioClassification,
@@ -377,7 +383,7 @@ class StockTrainer(Way):
         model = AutoModelForAudioClassification.from_pretrained(conditions.folder)
         if conditions.trained == "layers":
             model.freeze_feature_encoder()
-        model.register_forward_pre_hook(self.count, with_kwargs=True)
+        self.watch(model.base_model)
         self._trainer = Trainer(
             model=model,
             args=arguments,
@@ -391,8 +397,6 @@ class StockTrainer(Way):
 
     def train(self) -> None:
         """See `Way.train`."""
-        # Each train() wraps the model's forward in one autocast more: begin with the class's own.
-        vars(self._trainer.model).pop("forward", None)
         self._trainer.train()
 
 
@@ -521,7 +525,7 @@ def report(kind: str, lengths: Sequence[int], figures: dict[str, dict[str, Any]]
     of_each = (
         f"{min(seconds):.1f} to {max(seconds):.1f} s"
         if min(seconds) < max(seconds)
-        else f"{EQUAL_SECONDS:g} s each"
+        else f"{seconds[0]:g} s each"
     )
     print(f"\n{kind}: {len(lengths)} clips, {of_each}, {sum(seconds):.0f} s in all")
     print(
@@ -601,7 +605,7 @@ def main() -> None:
         help="default: all three",
     )
     parser.add_argument(
-        "--recordings", type=Path, help="take the lengths of mix from this folder's WAV files"
+        "--recordings", type=Path, help="take the lengths of mix from the WAV and FLAC files in it"
     )
     parser.add_argument(
         "--by-length",
@@ -626,9 +630,10 @@ def main() -> None:
     if options.device == "cuda" and torch.cuda.device_count() > 1:
         parser.error("the Trainer would take all GPUs: show it one with CUDA_VISIBLE_DEVICES=0")
     if options.recordings is not None:
-        options.recordings = sorted(options.recordings.rglob("*.wav"))
+        found = options.recordings.rglob("*.*")
+        options.recordings = sorted(path for path in found if path.suffix in (".wav", ".flac"))
         if not options.recordings:
-            parser.error("--recordings: no WAV file in that folder")
+            parser.error("--recordings: no WAV or FLAC file in that folder")
     torch.set_num_threads(options.threads)
     from transformers import __version__ as transformers_version
     from transformers.utils import logging

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ser_transfer._command import SettingsError
 from ser_transfer._setting import setting
@@ -15,6 +17,8 @@ from ser_transfer.splits import Split, make_split
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+Part = TypeVar("Part")
 
 CACHE = Path(os.environ.get("SER_TRANSFER_CACHE", "cache"))
 
@@ -135,3 +139,44 @@ class StoreSettings:
     """Where embeddings are kept."""
 
     store: str = setting(str(CACHE / "embeddings"), help="folder of the embedding store")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a training with accelerate is started, followed, and taken up again."""
+
+    device: str = setting(
+        "auto", help="auto (what accelerate finds or was told at its launch), or cpu whatever there is"
+    )
+    resume: bool = setting(False, help="go on with an unfinished run of the same settings")
+    restart: bool = setting(False, help="throw an unfinished or finished run away and start over")
+    save_steps: int | None = setting(
+        None, help="save all that is needed to go on every so many steps; default: after every epoch"
+    )
+    tracker: str = setting(
+        "tensorboard", help="tensorboard, wandb, or another that accelerate knows and that is installed; none"
+    )
+
+    def those_of(self, kind: type[Part]) -> Part:
+        """Give the settings that a part of the training is made of."""
+        return kind(**{item.name: getattr(self, item.name) for item in fields(kind)})  # type: ignore[arg-type]
+
+    def begin(self, folder: Path, places: Sequence[Path]) -> None:
+        """Stop before hours of training are lost to a forgotten flag, or throw them away as asked.
+
+        Args:
+            folder: Of the run.
+            places: What holds its states, in folders of their own or itself.
+
+        Raises:
+            SettingsError: If it is unfinished, and neither ``--resume`` nor ``--restart`` was given, or both.
+        """
+        if self.resume and self.restart:
+            raise SettingsError("--resume goes on and --restart starts over: give one of them")
+        if self.restart:
+            for place in places:
+                shutil.rmtree(place, ignore_errors=True)
+        elif not self.resume and any(next(place.rglob("state-*"), None) for place in places):
+            raise SettingsError(
+                f"{folder} holds an unfinished training: go on with --resume, or start over with --restart"
+            )

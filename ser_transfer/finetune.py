@@ -6,18 +6,17 @@ accelerate launch -m ser_transfer.finetune recipes/ravdess/finetune_yamnet.yaml 
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ser_transfer._bars import training_bar
-from ser_transfer._command import CallableModule, SettingsError, command
+from ser_transfer._command import CallableModule, command
 from ser_transfer._setting import setting
-from ser_transfer._settings import CorpusSettings, SplitSettings, StoreSettings
+from ser_transfer._settings import CorpusSettings, SplitSettings, StoreSettings, TrainingSettings
 from ser_transfer._stored import computed_embeddings, refused_if_leaky
 from ser_transfer.cross_validation import Labels, Search, cross_validate, majority_floor
 from ser_transfer.encoders import load_encoder
@@ -39,29 +38,23 @@ if TYPE_CHECKING:
     from ser_transfer.finetuning import Step
     from ser_transfer.store import Embeddings
 
-Part = TypeVar("Part")
-
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(
-    StoreSettings, SplitSettings, Optimisation, LossSettings, BatchSettings, NetworkSettings, CorpusSettings
+    StoreSettings,
+    TrainingSettings,
+    SplitSettings,
+    Optimisation,
+    LossSettings,
+    BatchSettings,
+    NetworkSettings,
+    CorpusSettings,
 ):
     """Train an encoder's own weights, and score them on speakers they have never heard."""
 
-    device: str = setting(
-        "auto", help="auto (what accelerate finds or was told at its launch), or cpu whatever there is"
-    )
     baseline: str = setting("mfcc", help="handcrafted encoder to set beside it, or none")
     wanted_accuracy: float = setting(
         WANTED_ACCURACY, help="for which the share of recordings is told that can be answered so well"
-    )
-    resume: bool = setting(False, help="go on with an unfinished run of the same settings")
-    restart: bool = setting(False, help="throw an unfinished or finished run away and start over")
-    save_steps: int | None = setting(
-        None, help="save all that is needed to go on every so many steps; default: after every epoch"
-    )
-    tracker: str = setting(
-        "tensorboard", help="tensorboard, wandb, or another that accelerate knows and that is installed; none"
     )
     keep_model: bool = setting(
         True, help="after all folds, train one more network on all utterances and keep it in the run folder"
@@ -82,14 +75,11 @@ class FinetuneSettings(
     def finetuning(self) -> Finetuning:
         """All that the training follows from."""
         return Finetuning(
-            network=self._part(NetworkSettings),
-            batches=self._part(BatchSettings),
-            loss=self._part(LossSettings),
-            optimisation=self._part(Optimisation),
+            network=self.those_of(NetworkSettings),
+            batches=self.those_of(BatchSettings),
+            loss=self.those_of(LossSettings),
+            optimisation=self.those_of(Optimisation),
         )
-
-    def _part(self, kind: type[Part]) -> Part:
-        return kind(**{item.name: getattr(self, item.name) for item in fields(kind)})  # type: ignore[arg-type]
 
 
 def finetune(
@@ -192,7 +182,7 @@ def _run(settings: FinetuneSettings) -> int:
     )
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            _refuse_unfinished(folder, settings)
+            settings.begin(folder, (folder / "folds",))
         corpus = settings.load_corpus()
         keys = keys_by_id(corpus)
         baseline = None
@@ -237,18 +227,6 @@ def _run(settings: FinetuneSettings) -> int:
         print(f"{run}\n\nwritten to {folder}")
     accelerator.end_training()
     return 0
-
-
-def _refuse_unfinished(folder: Path, settings: FinetuneSettings) -> None:
-    """Stop before hours of training are lost to a forgotten flag."""
-    if settings.resume and settings.restart:
-        raise SettingsError("--resume goes on and --restart starts over: give one of them")
-    if settings.restart:
-        shutil.rmtree(folder / "folds", ignore_errors=True)
-    elif not settings.resume and list(folder.glob("folds/*/state-*")):
-        raise SettingsError(
-            f"{folder} holds an unfinished training: go on with --resume, or start over with --restart"
-        )
 
 
 def default_folder(settings: FinetuneSettings) -> Path:

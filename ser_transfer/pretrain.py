@@ -8,18 +8,17 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ser_transfer._bars import training_bar
 from ser_transfer._command import CallableModule, SettingsError, as_flags, command
 from ser_transfer._setting import setting
-from ser_transfer._settings import CorpusSettings, SplitSettings
+from ser_transfer._settings import CorpusSettings, SplitSettings, TrainingSettings
 from ser_transfer._stored import refused_if_leaky
 from ser_transfer.fill import keys_by_id
 from ser_transfer.finetuning.pretraining import MaskedBatchSettings, ObjectiveSettings, Pretraining
@@ -34,26 +33,20 @@ if TYPE_CHECKING:
     from ser_transfer.finetuning import Step
     from ser_transfer.finetuning.pretraining import Pretrained
 
-Part = TypeVar("Part")
-
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainSettings(SplitSettings, Optimisation, MaskedBatchSettings, ObjectiveSettings, CorpusSettings):
+class PretrainSettings(
+    TrainingSettings,
+    SplitSettings,
+    Optimisation,
+    MaskedBatchSettings,
+    ObjectiveSettings,
+    CorpusSettings,
+):
     """Go on with an encoder's own pretraining on a corpus, without its labels, before it is fine-tuned."""
 
     all_speakers: bool = setting(
         False, help="train one model on every speaker, those of test sides too: its scores are transductive"
-    )
-    device: str = setting(
-        "auto", help="auto (what accelerate finds or was told at its launch), or cpu whatever there is"
-    )
-    resume: bool = setting(False, help="go on with an unfinished run of the same settings")
-    restart: bool = setting(False, help="throw an unfinished or finished run away and start over")
-    save_steps: int | None = setting(
-        None, help="save all that is needed to go on every so many steps; default: after every epoch"
-    )
-    tracker: str = setting(
-        "tensorboard", help="tensorboard, wandb, or another that accelerate knows and that is installed; none"
     )
     title: str | None = setting(None, help="the corpus's name in tables; default: --corpus")
     out: str | None = setting(
@@ -66,13 +59,10 @@ class PretrainSettings(SplitSettings, Optimisation, MaskedBatchSettings, Objecti
     def pretraining(self) -> Pretraining:
         """All that the training follows from."""
         return Pretraining(
-            objective=self._part(ObjectiveSettings),
-            batches=self._part(MaskedBatchSettings),
-            optimisation=self._part(Optimisation),
+            objective=self.those_of(ObjectiveSettings),
+            batches=self.those_of(MaskedBatchSettings),
+            optimisation=self.those_of(Optimisation),
         )
-
-    def _part(self, kind: type[Part]) -> Part:
-        return kind(**{item.name: getattr(self, item.name) for item in fields(kind)})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -196,6 +186,7 @@ def pretrain(
 
 def _run(settings: PretrainSettings) -> int:
     from ser_transfer.finetuning import InterruptedTraining, make_accelerator
+    from ser_transfer.finetuning.pretraining import HEARS_ALL
 
     if settings.all_speakers and settings.folds is not None:
         raise SettingsError("--all-speakers trains one model on everyone: leave --folds out")
@@ -205,7 +196,7 @@ def _run(settings: PretrainSettings) -> int:
     )
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            _refuse_unfinished(folder, settings)
+            settings.begin(folder, (folder / "folds", folder / HEARS_ALL))
         corpus = settings.load_corpus()
         if not settings.all_speakers:
             keys = keys_by_id(corpus)
@@ -267,21 +258,6 @@ def _write(run: PretrainRun, folder: Path, recipe: dict[str, Any]) -> None:
         (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"cannot write to {folder}: {error.strerror}; name another with --out") from error
-
-
-def _refuse_unfinished(folder: Path, settings: PretrainSettings) -> None:
-    """Stop before hours of training are lost to a forgotten flag."""
-    from ser_transfer.finetuning.pretraining import HEARS_ALL
-
-    if settings.resume and settings.restart:
-        raise SettingsError("--resume goes on and --restart starts over: give one of them")
-    if settings.restart:
-        for name in ("folds", HEARS_ALL):
-            shutil.rmtree(folder / name, ignore_errors=True)
-    elif not settings.resume and (list(folder.glob("folds/*/state-*")) or list(folder.glob("*/state-*"))):
-        raise SettingsError(
-            f"{folder} holds an unfinished training: go on with --resume, or start over with --restart"
-        )
 
 
 def default_folder(settings: PretrainSettings) -> Path:

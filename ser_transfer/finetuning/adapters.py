@@ -134,8 +134,8 @@ def merged(network: EmotionNetwork) -> EmotionNetwork:
     return copied
 
 
-def check_adapter_alone(network: EmotionNetwork) -> None:
-    """See that an adapter can be saved alone, before hours of training.
+def check_adapter_alone(network: EmotionNetwork) -> tuple[StockNetwork, Adapter]:
+    """See that an adapter can be saved alone, before hours of training; return its network and it.
 
     Raises:
         FinetuneError: If there is no adapter, or plain peft could not load all of the head.
@@ -147,6 +147,7 @@ def check_adapter_alone(network: EmotionNetwork) -> None:
             f"plain peft cannot load the head of {network.name}: adapters are saved alone with --pooling "
             "stock and one --layer; save the network, with the adapter merged"
         )
+    return network, network.adapter
 
 
 def save_adapter(network: EmotionNetwork, folder: Path, training: Mapping[str, Any]) -> None:
@@ -166,21 +167,21 @@ def save_adapter(network: EmotionNetwork, folder: Path, training: Mapping[str, A
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    check_adapter_alone(network)
-    model = _host(network)
+    stock, adapter = check_adapter_alone(network)
+    model = _host(stock)
     state = get_peft_model_state_dict(model, adapter_name=ADAPTER_NAME, save_embedding_layers=False)
-    for part in _head_modules(network):
+    for part in _head_modules(stock):
         for name, value in model.get_submodule(part).state_dict().items():
             state[f"{part}.{name}"] = value
-    config = copy.deepcopy(network.adapter.config)
+    config = copy.deepcopy(adapter.config)
     config.base_model_name_or_path, config.revision = network.name, network.revision
-    config.modules_to_save, config.inference_mode = _head_modules(network), True
+    config.modules_to_save, config.inference_mode = _head_modules(stock), True
     try:
         folder.mkdir(parents=True, exist_ok=True)
         config.save_pretrained(str(folder))
         tensors = {f"base_model.model.{name}": value.contiguous() for name, value in state.items()}
         save_file(tensors, folder / "adapter_model.safetensors")
-        network.front_end.save(str(folder))
+        stock.front_end.save(str(folder))
         facts = {**training, "classes": list(network.classes)}
         text = json.dumps(facts, indent=2, ensure_ascii=False)
         (folder / TRAINING_FILE).write_text(text + "\n", encoding="utf-8")
