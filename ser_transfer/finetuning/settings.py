@@ -59,28 +59,34 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchSettings:
-    """How recordings are cut, changed and put into batches."""
+class LoadingSettings:
+    """How recordings are read and put into batches."""
 
     batch_seconds: float = setting(
         60.0, help="audio in one batch of one process, in seconds, padding included"
     )
+    eval_batch: int = setting(8, help="windows scored at once; no score depends on it")
+    n_workers: int = setting(0, help="processes that decode ahead; 0 decodes between the steps")
+    keep_waveforms: bool = setting(
+        False, help="keep decoded clips in memory, 230 MB per hour of audio at 16 kHz"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings(LoadingSettings):
+    """How recordings are read, cut, changed and put into batches."""
+
     crop_seconds: float | None = setting(
         6.0, help="train on a random stretch of at most so many seconds; none for whole clips"
     )
     window_seconds: float = setting(
         30.0, help="clips beyond so many seconds are scored in equal windows, whose answers are averaged"
     )
-    eval_batch: int = setting(8, help="windows scored at once; no score depends on it")
     augment: str | None = setting(
         None, help="change every training clip anew in every epoch: speed:0.9..1.1,gain:-6..6; see embed"
     )
     augment_share: float = setting(1.0, help="share of the training clips that are changed")
     mixup: float = setting(0.0, help="mix pairs of training clips, shares from Beta(a, a); 0 for none")
-    n_workers: int = setting(0, help="processes that decode ahead; 0 decodes between the steps")
-    keep_waveforms: bool = setting(
-        False, help="keep decoded clips in memory, 230 MB per hour of audio at 16 kHz"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ser_transfer.finetuning.errors import FinetuneError
-from ser_transfer.finetuning.networks.base import Block, EmotionNetwork
+from ser_transfer.finetuning.networks.base import Block, Divided, EmotionNetwork
 
 
 def freeze(network: EmotionNetwork, trained: str) -> None:
@@ -62,7 +62,7 @@ def _chosen(blocks: list[Block], trained: str, name: str) -> list[Block]:
 
 
 def parameter_groups(
-    network: EmotionNetwork,
+    network: Divided,
     *,
     learning_rate: float,
     head_learning_rate: float,

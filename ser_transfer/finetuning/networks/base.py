@@ -67,6 +67,15 @@ class FrontEnd(Protocol):
         """Make what `EmotionNetwork.forward` takes, ``n_samples``, int64 of shape (batch,), among it."""
 
 
+class Divided(Protocol):
+    """A network that is divided into blocks, each of which learns at a rate of its own."""
+
+    name: str
+
+    def blocks(self) -> list[Block]:
+        """Divide the network from input to output; every parameter belongs to exactly one block."""
+
+
 class EmotionNetwork(nn.Module, ABC):
     """Recordings in, one logit per emotion out, and every weight open to training.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -213,7 +213,7 @@ def make_optimizer(network: ObjectiveNetwork, settings: Optimisation) -> torch.o
     if of_head is None:
         of_head = rate if isinstance(network, Wav2Vec2Network) else HUBERT_HEAD_RATE * rate
     groups = parameter_groups(
-        cast(Any, network),  # it asks for blocks and a name
+        network,
         learning_rate=rate,
         head_learning_rate=of_head,
         layer_decay=settings.layer_decay,

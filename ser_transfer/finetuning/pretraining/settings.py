@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ser_transfer._setting import setting
-from ser_transfer.finetuning.settings import Optimisation
+from ser_transfer.finetuning.settings import LoadingSettings, Optimisation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +37,11 @@ class ObjectiveSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedBatchSettings:
-    """How recordings are cut and put into batches."""
+class MaskedBatchSettings(LoadingSettings):
+    """How recordings are read, cut and put into batches."""
 
-    batch_seconds: float = setting(
-        60.0, help="audio in one batch of one process, in seconds, padding included"
-    )
     crop_seconds: float | None = setting(
         15.0, help="train on a random stretch of at most so many seconds; none for whole clips"
-    )
-    eval_batch: int = setting(8, help="clips validated at once; no figure depends on it")
-    n_workers: int = setting(0, help="processes that decode ahead; 0 decodes between the steps")
-    keep_waveforms: bool = setting(
-        False, help="keep decoded clips in memory, 230 MB per hour of audio at 16 kHz"
     )
 
 
@@ -64,5 +56,5 @@ class Pretraining:
     """
 
     objective: ObjectiveSettings
-    batches: MaskedBatchSettings = MaskedBatchSettings()
-    optimisation: Optimisation = Optimisation()
+    batches: MaskedBatchSettings = field(default_factory=MaskedBatchSettings)
+    optimisation: Optimisation = field(default_factory=Optimisation)
