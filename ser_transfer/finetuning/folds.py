@@ -35,6 +35,7 @@ from ser_transfer.finetuning.errors import FinetuneError
 from ser_transfer.finetuning.evaluation import Probabilities
 from ser_transfer.finetuning.loop import Step, train
 from ser_transfer.finetuning.networks import EmotionNetwork
+from ser_transfer.finetuning.networks.base import TRAINING_FILE
 from ser_transfer.finetuning.objective import EmotionObjective
 from ser_transfer.finetuning.provenance import refuse_heard_speakers
 from ser_transfer.finetuning.settings import Finetuning, flat
@@ -128,18 +129,24 @@ def finetune_on_all(
     """Train the network to keep on every utterance, for as many epochs as the folds' best ones had (median).
 
     Nothing is left to test it on; what its settings reach on unheard speakers is what `predictions` scored.
-    It is written to ``model`` in the folder. Arguments are those of `cross_validate_network`.
+    It is written to ``model`` in the folder, unless it is there. Arguments are those of
+    `cross_validate_network`.
     """
     best = [choice.settings["best_epoch"] for choice in predictions.choices.values()]
     fold = Fold(ALL, tuple(labels.emotions), (), ())
+    n_epochs = round(median(best))
+    key = f"{_digest(settings, fold, labels)}-{n_epochs}"
+    if _is_kept(folder / "model", key):
+        return
     trainer = _Trainer(accelerator, corpus, labels, fold, settings, resume, save_steps)
     place = folder / "folds" / ALL
     trained = trainer.train(
-        fold.train_ids, (), place, n_epochs=round(median(best)), on_step=lambda step: on_step(ALL, step)
+        fold.train_ids, (), place, n_epochs=n_epochs, on_step=lambda step: on_step(ALL, step)
     )
     if accelerator.is_main_process:
-        trainer.save(trained.network, folder, training or {})
+        trainer.save(trained.network, folder, {**(training or {}), "digest": key})
         States(place, {}).clear()
+        place.rmdir()
     accelerator.free_memory()
     accelerator.wait_for_everyone()
 
@@ -181,18 +188,19 @@ def finetune_fold(
     encoder, weights = str(settings.network.encoder).replace("{fold}", fold.name), settings.network.weights
     refuse_heard_speakers(encoder, weights, corpus.info.dataset_name, labels, fold.test_ids)
     trainer = _Trainer(accelerator, corpus, labels, fold, settings, resume, save_steps)
-    chosen = trainer.train(fold.train_ids, fold.validation_ids, folder, on_step=on_step)
-    validation = chosen.answers(fold.validation_ids)
-    progress, tested = chosen.progress, chosen
+    trained = trainer.train(fold.train_ids, fold.validation_ids, folder, on_step=on_step)
+    validation = trained.answers(fold.validation_ids)
+    progress = trained.progress
     seconds = progress.seconds
     if settings.optimisation.refit and fold.validation_ids:
+        del trained  # two networks and their optimisers may be more than a GPU holds
         accelerator.free_memory()
         both = (*fold.train_ids, *fold.validation_ids)
-        tested = trainer.train(both, (), folder / REFIT, n_epochs=progress.best_epoch, on_step=on_step)
-        seconds += tested.progress.seconds
-    test = tested.answers(fold.test_ids)
+        trained = trainer.train(both, (), folder / REFIT, n_epochs=progress.best_epoch, on_step=on_step)
+        seconds += trained.progress.seconds
+    test = trained.answers(fold.test_ids)
     if accelerator.is_main_process:
-        trainer.save(tested.network, folder, {**(training or {}), "fold": fold.name})
+        trainer.save(trained.network, folder, {**(training or {}), "fold": fold.name})
     accelerator.free_memory()
     temperature = None
     if fold.validation_ids:
@@ -207,7 +215,7 @@ def finetune_fold(
         validation=validation,
         test=test,
         temperature=temperature,
-        n_parameters=count_parameters(tested.network)[0],
+        n_parameters=count_parameters(trained.network)[0],
         seconds=seconds,
         history=tuple(progress.history),
     )
@@ -223,7 +231,7 @@ class _Trained:
     progress: Progress
     sides: SideLoaders
 
-    def answers(self, ids: Sequence[str]) -> Probabilities:
+    def answers(self, ids: tuple[str, ...]) -> Probabilities:
         """Ask about clips; shape (0, n_classes) where there are none."""
         side = self.sides.evaluation(ids)
         if side is None:
@@ -246,7 +254,7 @@ class _Trainer:
     def train(
         self,
         train_ids: Sequence[str],
-        validation_ids: Sequence[str],
+        validation_ids: tuple[str, ...],
         folder: Path,
         *,
         n_epochs: int | None = None,
@@ -295,6 +303,15 @@ class _Trainer:
 def tracker_name(fold: Fold, folder: Path) -> str:
     """Name what a tracker keeps of one training."""
     return f"fold-{fold.name}" + (f"-{REFIT}" if folder.name == REFIT else "")
+
+
+def _is_kept(model: Path, key: str) -> bool:
+    """Tell whether a folder holds the network of this very training."""
+    try:
+        facts = json.loads((model / TRAINING_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(facts.get("digest") == key)
 
 
 def _refuse_without_validation(split: Split, settings: Finetuning) -> None:

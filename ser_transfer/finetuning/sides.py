@@ -76,6 +76,7 @@ class SideLoaders:
     ) -> None:
         self._corpus, self._labels, self._network = corpus, labels, network
         self._settings, self._accelerator = settings, accelerator
+        self._asked: dict[tuple[str, ...], Side] = {}
         self._codes = {id_: labels.classes.index(emotion) for id_, emotion in labels.emotions.items()}
 
     def targets_of(self, ids: Sequence[str]) -> list[int]:
@@ -108,10 +109,15 @@ class SideLoaders:
         )
         return plan, self._loader(examples, training=True, batch_sampler=plan)
 
-    def evaluation(self, ids: Sequence[str]) -> Side | None:
+    def evaluation(self, ids: tuple[str, ...]) -> Side | None:
         """Make a validation or test side; None where it has no clips."""
         if not ids:
             return None
+        if ids not in self._asked:
+            self._asked[ids] = self._side(ids)
+        return self._asked[ids]
+
+    def _side(self, ids: tuple[str, ...]) -> Side:
         seconds = self._settings.batches.window_seconds
         if self._network.max_samples is not None:
             seconds = min(seconds, self._network.max_samples / self._network.sampling_rate)

@@ -186,6 +186,11 @@ def test_the_network_of_all_utterances_trains_as_long_as_the_folds_did(corpus, f
     )
     assert steps[-1].epoch == found.choices[fold.name].settings["best_epoch"]
     assert load_saved_network(tmp_path / "model").classes == labels.classes
+    steps.clear()
+    finetune_on_all(
+        accelerator, corpus, labels, found, given, tmp_path, on_step=lambda name, step: steps.append(step)
+    )
+    assert not steps, "it is there already"
     facts = json.loads((tmp_path / "model" / "training.json").read_text())
     assert set(facts["speakers"]) == set(labels.speakers.values())
 
