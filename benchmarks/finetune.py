@@ -58,7 +58,7 @@ from ser_transfer.finetuning.loop import Step, train
 from ser_transfer.finetuning.objective import EmotionObjective
 from ser_transfer.finetuning.recordings import Clips, Collate, TrainingClips
 from ser_transfer.finetuning.state import States
-from ser_transfer.finetuning.trainable import count_parameters, freeze
+from ser_transfer.finetuning.trainable import freeze
 
 Waveform = npt.NDArray[np.float32]
 
@@ -85,18 +85,13 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 
-# Dense bf16 rate of a device whose name holds the words, operations per second, from the makers' data sheets.
+# Dense bf16 rate of a device whose name holds the words, operations per second, from the maker's data sheets.
 PEAK_RATES = {
     "H100 PCIe": 756e12,
     "H100 NVL": 835e12,
     "H100": 989e12,
     "H200": 989e12,
-    "GH200": 989e12,
-    "B200": 2250e12,
     "A100": 312e12,
-    "L40S": 362e12,
-    "L4": 121e12,
-    "A10": 125e12,
 }
 
 STOCK, BY_LENGTH, OURS = "stock Trainer", "stock, group_by_length", "ours"
@@ -122,33 +117,31 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Conditions:
+class Job:
     """What all ways have in common.
 
     Attributes:
-        folder: With the model and its feature extractor.
-        device: ``"cpu"`` or ``"cuda"``.
-        bf16: Whether autocast computes in bfloat16.
-        trained: ``"layers"``, all but the convolutions, or ``"all"``.
-        checkpointing: Whether activations are computed again in the backward pass.
-        n_workers: Processes that make batches; 0 for none.
+        waveforms: The clips.
+        targets: Their classes.
+        model: Folder with a model and its feature extractor.
+        scratch: Folder to write to; only ours does, the weights of the last epoch, with the clock stopped.
+        options: Of the command line.
     """
 
-    folder: Path
-    device: str
-    bf16: bool
-    trained: str
-    checkpointing: bool
-    n_workers: int
+    waveforms: Sequence[Waveform]
+    targets: Sequence[int]
+    model: Path
+    scratch: Path
+    options: argparse.Namespace
 
 
 class Way(ABC):
     """One way to train; made once, so that rounds differ in nothing but the machine's mood."""
 
-    def __init__(self, name: str, conditions: Conditions) -> None:
+    def __init__(self, name: str, job: Job) -> None:
         self.name = name
         self.resident_bytes = 0  # on the GPU between rounds: weights and optimiser state
-        self._is_cuda, self._is_bf16 = conditions.device == "cuda", conditions.bf16
+        self._is_cuda, self._is_bf16 = job.options.device == "cuda", job.options.bf16
         self._n_samples = self._n_steps = 0
         self._begun = self._ended = (0.0, 0.0)
 
@@ -221,25 +214,14 @@ class OurLoop(Way):
     """The loop of the `finetune` command, with its own batches, network and optimiser.
 
     Args:
-        conditions: Shared with the other ways.
-        waveforms: The clips.
-        targets: Their classes.
+        job: Shared with the other ways.
         batch_seconds: Of a batch at most, padding included.
         max_clips: Of a batch at most; None for as many as fit.
-        scratch: Folder for the weights of the best epoch, which are written after the clock has stopped.
     """
 
-    def __init__(
-        self,
-        conditions: Conditions,
-        waveforms: Sequence[Waveform],
-        targets: Sequence[int],
-        *,
-        batch_seconds: float,
-        max_clips: int | None,
-        scratch: Path,
-    ) -> None:
-        super().__init__(OURS, conditions)
+    def __init__(self, job: Job, *, batch_seconds: float, max_clips: int | None) -> None:
+        super().__init__(OURS, job)
+        options = job.options
         self._settings = Optimisation(
             learning_rate=LEARNING_RATE,
             head_learning_rate=LEARNING_RATE,
@@ -247,31 +229,30 @@ class OurLoop(Way):
             warmup=WARMUP,
             clip_norm=CLIP_NORM,
             max_epochs=1,
-            precision="bf16" if conditions.bf16 else "float32",
+            precision="bf16" if options.bf16 else "float32",
         )
         self._accelerator = make_accelerator(
-            self._settings, scratch, device="cpu" if conditions.device == "cpu" else "auto"
+            self._settings, job.scratch, device="cpu" if options.device == "cpu" else "auto"
         )
         # Without the dropout before the last layer, which the stock class does not have.
         network = load_network(
-            str(conditions.folder), CLASSES, dropout=0.0, gradient_checkpointing=conditions.checkpointing
+            str(job.model), CLASSES, dropout=0.0, gradient_checkpointing=options.gradient_checkpointing
         )
-        freeze(network, conditions.trained)
-        self.n_learning, self.n_parameters = count_parameters(network)
-        clips = MemoryClips(waveforms, targets, network.min_samples)
+        freeze(network, options.trained)
+        clips = MemoryClips(job.waveforms, job.targets, network.min_samples)
         examples = TrainingClips(clips, n_classes=len(CLASSES))
-        self.plan = StepPlan(examples.seconds, batch_seconds=batch_seconds, max_clips=max_clips)
+        self._plan = StepPlan(examples.seconds, batch_seconds=batch_seconds, max_clips=max_clips)
         self.watch(network.body)
         loader: DataLoader[Any] = DataLoader(
             examples,
-            batch_sampler=self.plan,
+            batch_sampler=self._plan,
             collate_fn=Collate(network.front_end, training=True),
-            num_workers=conditions.n_workers,
-            pin_memory=conditions.device == "cuda",
+            num_workers=options.workers,
+            pin_memory=options.device == "cuda",
             generator=torch.Generator(),
         )
-        self._objective = EmotionObjective(LossSettings(balanced=False), targets, len(CLASSES))
-        self._states = NoStates(scratch, {})
+        self._objective = EmotionObjective(LossSettings(balanced=False), job.targets, len(CLASSES))
+        self._states = NoStates(job.scratch, {})
         self._network, self._optimizer, self._loader = self._accelerator.prepare(
             network, make_optimizer(network, self._settings), loader
         )
@@ -289,7 +270,7 @@ class OurLoop(Way):
             self._network,
             self._optimizer,
             self._loader,
-            self.plan,
+            self._plan,
             self._objective,
             None,
             self._settings,
@@ -317,25 +298,14 @@ class StockTrainer(Way):
     """`transformers.Trainer` as the example of transformers for audio classification sets it up.
 
     Args:
-        conditions: Shared with the other ways.
-        waveforms: The clips.
-        targets: Their classes.
+        job: Shared with the other ways.
         batch_size: Clips of a batch.
         by_length: Let its own sampler put clips of like length together; the example does not.
-        scratch: Its output folder; nothing is written.
     """
 
-    def __init__(
-        self,
-        conditions: Conditions,
-        waveforms: Sequence[Waveform],
-        targets: Sequence[int],
-        *,
-        batch_size: int,
-        by_length: bool,
-        scratch: Path,
-    ) -> None:
-        super().__init__(BY_LENGTH if by_length else STOCK, conditions)
+    def __init__(self, job: Job, *, batch_size: int, by_length: bool) -> None:
+        super().__init__(BY_LENGTH if by_length else STOCK, job)
+        options = job.options
         from transformers import (
             AutoFeatureExtractor,
             AutoModelForAudioClassification,
@@ -357,8 +327,11 @@ class StockTrainer(Way):
         # The second name is deprecated in releases that have the first.
         words = ("activation_checkpointing", "gradient_checkpointing")
         word = next(word for word in words if hasattr(TrainingArguments, word))
+        again: dict[str, Any] = {}
+        if options.gradient_checkpointing:
+            again = {word: True, f"{word}_kwargs": {"use_reentrant": False}}
         arguments = TrainingArguments(
-            output_dir=str(scratch),
+            output_dir=str(job.scratch),
             remove_unused_columns=False,
             per_device_train_batch_size=batch_size,
             train_sampling_strategy="group_by_length" if by_length else "random",
@@ -368,26 +341,26 @@ class StockTrainer(Way):
             lr_scheduler_type="cosine",
             warmup_steps=WARMUP,
             max_grad_norm=CLIP_NORM,
-            bf16=conditions.bf16,
-            use_cpu=conditions.device == "cpu",
-            dataloader_num_workers=conditions.n_workers,
-            dataloader_pin_memory=conditions.device == "cuda",
+            bf16=options.bf16,
+            use_cpu=options.device == "cpu",
+            dataloader_num_workers=options.workers,
+            dataloader_pin_memory=options.device == "cuda",
             logging_strategy="no",
             save_strategy="no",
             eval_strategy="no",
             report_to=[],
             disable_tqdm=True,
-            **({word: True, f"{word}_kwargs": {"use_reentrant": False}} if conditions.checkpointing else {}),
+            **again,
         )
-        extractor = AutoFeatureExtractor.from_pretrained(conditions.folder, return_attention_mask=True)
-        model = AutoModelForAudioClassification.from_pretrained(conditions.folder)
-        if conditions.trained == "layers":
+        extractor = AutoFeatureExtractor.from_pretrained(job.model, return_attention_mask=True)
+        model = AutoModelForAudioClassification.from_pretrained(job.model)
+        if options.trained == "layers":
             model.freeze_feature_encoder()
         self.watch(model.base_model)
         self._trainer = Trainer(
             model=model,
             args=arguments,
-            train_dataset=StockClips(extractor, waveforms, targets),
+            train_dataset=StockClips(extractor, job.waveforms, job.targets),
             processing_class=extractor,  # with which it pads, to the longest clip of a batch
             callbacks=[Clock()],
         )
@@ -405,7 +378,7 @@ def save_random_model(folder: Path, model: str) -> Any:
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification
 
     torch.manual_seed(0)
-    # No layer is left out by chance: wav2vec2-base has it so, and our networks always have.
+    # Our networks leave no layer out by chance, so the stock one shall not either.
     config = Wav2Vec2Config(**MODELS[model], layerdrop=0.0, num_labels=len(CLASSES))
     Wav2Vec2ForSequenceClassification(config).save_pretrained(folder)
     Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
@@ -546,48 +519,28 @@ def report(kind: str, lengths: Sequence[int], figures: dict[str, dict[str, Any]]
 
 
 def run(
-    kind: str, conditions: Conditions, config: Any, options: argparse.Namespace, peak: float | None
-) -> dict[str, Any]:
+    kind: str, model: Path, config: Any, options: argparse.Namespace, peak: float | None
+) -> dict[str, dict[str, Any]]:
     """Measure all ways on clips of one kind of length."""
     clips_per_step = max(1, int(options.batch_seconds / EQUAL_SECONDS))
     lengths = make_lengths(kind, options.steps * clips_per_step, options.recordings)
-    waveforms = make_clips(lengths)
-    targets = [i % len(CLASSES) for i in range(len(lengths))]
-    batch_seconds, max_clips = options.batch_seconds, None
-    if kind != "mix":
-        batch_seconds, max_clips = math.inf, clips_per_step
-    else:
+    batch_seconds: float = math.inf
+    max_clips: int | None = clips_per_step
+    if kind == "mix":
+        batch_seconds, max_clips = options.batch_seconds, None
         plan = StepPlan([n / SAMPLING_RATE for n in lengths], batch_seconds=batch_seconds)
         clips_per_step = round(len(lengths) / plan.n_steps(0))
-
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-
-        def stock(by_length: bool) -> Way:
-            return StockTrainer(
-                conditions,
-                waveforms,
-                targets,
-                batch_size=clips_per_step,
-                by_length=by_length,
-                scratch=scratch,
-            )
-
-        def ours() -> Way:
-            return OurLoop(
-                conditions,
-                waveforms,
-                targets,
-                batch_seconds=batch_seconds,
-                max_clips=max_clips,
-                scratch=scratch,
-            )
-
-        makers: list[Callable[[], Way]] = [lambda: stock(False), ours]
+    with tempfile.TemporaryDirectory() as scratch:
+        targets = [i % len(CLASSES) for i in range(len(lengths))]
+        job = Job(make_clips(lengths), targets, model, Path(scratch), options)
+        makers: list[Callable[[], Way]] = [
+            lambda: StockTrainer(job, batch_size=clips_per_step, by_length=False),
+            lambda: OurLoop(job, batch_seconds=batch_seconds, max_clips=max_clips),
+        ]
         if options.by_length and kind != "equal":
-            makers.insert(1, lambda: stock(True))
+            makers.insert(1, lambda: StockTrainer(job, batch_size=clips_per_step, by_length=True))
         rounds = measure(makers, options.rounds)
-    figures = figures_of(rounds, lengths, training_operations(config, lengths, conditions.trained), peak)
+    figures = figures_of(rounds, lengths, training_operations(config, lengths, options.trained), peak)
     report(kind, lengths, figures)
     return figures
 
@@ -656,17 +609,9 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
     results: dict[str, Any] = {"machine": machine}
     with tempfile.TemporaryDirectory() as name:
-        conditions = Conditions(
-            Path(name),
-            options.device,
-            options.bf16,
-            options.trained,
-            options.gradient_checkpointing,
-            options.workers,
-        )
-        config = save_random_model(conditions.folder, options.model)
+        config = save_random_model(Path(name), options.model)
         for kind in options.lengths:
-            results[kind] = run(kind, conditions, config, options, peak)
+            results[kind] = run(kind, Path(name), config, options, peak)
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 

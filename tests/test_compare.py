@@ -333,7 +333,10 @@ class TestFinishedRuns:
     def test_the_command_refuses_before_anything_is_embedded(
         self, tones, corpus, tmp_path, capsys, monkeypatch
     ):
-        monkeypatch.setattr(ser_transfer.compare, "fill_store", lambda *_, **__: pytest.fail("was embedded"))
+        def refuse(*_, **__):
+            pytest.fail("was embedded")
+
+        monkeypatch.setattr(ser_transfer.compare, "computed_embeddings", refuse)
         self.saved(corpus, tmp_path / "net", split="speaker-folds", n_folds=2)
         arguments = self.arguments(tones, tmp_path)
         for wrong, told in (

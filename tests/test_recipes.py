@@ -30,6 +30,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 ACCELERATE = "accelerate"  # the folder of its configs, which are no recipes
 # What a file's name begins with: the settings that it holds.
 SETTINGS = {
+    "pretrain": PretrainSettings,
     "tapt": PretrainSettings,
     "compare": CompareSettings,
     "embed": EmbedSettings,

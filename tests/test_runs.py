@@ -163,7 +163,7 @@ class TestReadBack:
         for before, after in zip(run.systems, saved.systems, strict=True):
             assert (before.name, before.role, before.embeddings) == (after.name, after.role, after.embeddings)
             for item in fields(Predictions):
-                if item.name in ("seconds", "choices"):  # kept to a millisecond; below
+                if item.name == "choices":  # below
                     continue
                 first, second = (getattr(each.predictions, item.name) for each in (before, after))
                 if item.name == "validation" and not first.size:

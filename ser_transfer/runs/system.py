@@ -167,7 +167,7 @@ class System:
                 for name, history in self.predictions.histories.items()
             },
             "n_parameters": self.predictions.n_parameters,
-            "seconds": round(self.predictions.seconds, 3),
+            "seconds": self.predictions.seconds,
         }
 
 
