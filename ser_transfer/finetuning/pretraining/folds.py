@@ -219,7 +219,7 @@ def make_optimizer(network: ObjectiveNetwork, settings: Optimisation) -> torch.o
         layer_decay=settings.layer_decay,
         weight_decay=settings.weight_decay,
     )
-    return torch.optim.AdamW(groups, betas=BETAS)
+    return torch.optim.AdamW(groups, betas=BETAS, fused=True)
 
 
 def _speakers(corpus: Dataset, fold: Fold) -> list[str]:
