@@ -41,5 +41,5 @@ def refuse_heard_speakers(
         raise FinetuneError(
             f"{folder} was trained on {len(heard)} of the speakers that are to be tested "
             f"({', '.join(heard[:3])}), so its score would say nothing of new ones: give each fold the "
-            " encoder that was trained without its test speakers, --encoder 'RUN/folds/{fold}/model'"
+            "encoder that was trained without its test speakers, --encoder 'RUN/folds/{fold}/model'"
         )

@@ -26,7 +26,7 @@ def test_the_rate_rises_to_its_height_and_never_rises_again(kind):
     assert factors[0] > 0
 
 
-def test_the_falls_are_torchs(recwarn):
+def test_the_falls_are_torchs():
     """Without a warm-up: torch's own cosine and linear schedulers, step by step."""
     for kind, make in (
         ("cosine", lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 50)),
