@@ -1,27 +1,29 @@
 """Score a saved model on a corpus that it has not seen, on the emotions that both know.
 
-python -m ser_transfer.evaluate --model outputs/RUN/model --corpus emodb --root DIR
+python -m ser_transfer.evaluate --model outputs/RUN --corpus emodb --root DIR
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from ser_transfer._command import CallableModule, SettingsError, command
 from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings, StoreSettings
 from ser_transfer._stored import computed_embeddings
 from ser_transfer.cross_validation import Labels, Predictions, TrainingError
-from ser_transfer.encoders import load_encoder
+from ser_transfer.encoders.pooled import Recording
+from ser_transfer.fill import SOURCE_COLUMNS
 from ser_transfer.labels import resolve_label_map
-from ser_transfer.model import EmotionModel, encoder_name
+from ser_transfer.model import SHIPPED_MODELS, EmotionModel, FrozenModel
 from ser_transfer.runs import Role, Run, System, save_run
 from ser_transfer.splits import Fold, Split
 from ser_transfer.store import Embeddings
@@ -36,9 +38,12 @@ SHARED_SPEAKERS = "shared-speakers"
 class EvaluateSettings(StoreSettings, CorpusSettings):
     """Score a saved model on a corpus that it has not seen, on the emotions that both know."""
 
-    model: str | None = setting(None, help="folder of a model, such as outputs/RUN/model")
+    model: str | None = setting(
+        None,
+        help="folder of a run or of its model, a Hub id, or a shipped one such as emodb-handcrafted",
+    )
     weights: str | None = setting(None, help="file with the weights of the model's encoder, yamnet or vggish")
-    baseline_model: str | None = setting(None, help="folder of a model to set beside it, on mfcc say")
+    baseline_model: str | None = setting(None, help="model to set beside it, such as emodb-mfcc")
     allow: str | None = setting(
         None, help=f"{SHARED_SPEAKERS}: score speakers that the model was trained on; stamped on every output"
     )
@@ -95,7 +100,7 @@ class Matching:
 def evaluate(
     model: EmotionModel,
     corpus: Dataset,
-    embeddings: Embeddings,
+    embeddings: Embeddings | None = None,
     *,
     label_map: str | None = None,
     title: str | None = None,
@@ -108,9 +113,10 @@ def evaluate(
     is brought to a sum of 1.
 
     Args:
-        model: From `EmotionModel.load`.
+        model: From `EmotionModel.from_pretrained`.
         corpus: From `ser_transfer.load_corpus`, with the label map applied.
-        embeddings: Of the corpus, by the model's encoder under its pooling.
+        embeddings: Of the corpus, by the encoder of a `FrozenModel` under its pooling, so that nothing is
+            computed twice; None to let the model hear the recordings.
         label_map: A name in `ser_transfer.labels.LABEL_MAPS`, applied to the model's emotions.
         title: The corpus's name in tables and plots; None for the one it was loaded by.
         role: Of the row.
@@ -121,11 +127,13 @@ def evaluate(
 
     Raises:
         TrainingError: If they share fewer than two emotions, or speakers.
+        AudioError: If a recording cannot be used.
     """
     labels = Labels.of(corpus)
     name = corpus.info.dataset_name or "corpus"
     matching = Matching.of(model, labels, label_map)
-    ids = [id_ for id_ in embeddings.utterance_ids if labels.emotions[id_] in matching.classes]
+    known = labels.emotions if embeddings is None else embeddings.utterance_ids
+    ids = [id_ for id_ in known if labels.emotions[id_] in matching.classes]
     shared = _shared_speakers(model, name, labels, ids)
     if shared and not allow_shared_speakers:
         raise TrainingError(
@@ -133,7 +141,10 @@ def evaluate(
             f"its score on them says nothing about new speakers. Take another corpus, the run's own "
             f"cross-validated score, or type --allow {SHARED_SPEAKERS}"
         )
-    given = model.probabilities_of(embeddings.select(ids))
+    if isinstance(model, FrozenModel) and embeddings is not None:
+        given = model.probabilities_of(embeddings.select(ids))
+    else:
+        given = _heard(model, corpus, ids)
     probabilities = np.zeros((len(ids), len(matching.classes)))
     for column, emotion in enumerate(model.classes):
         target = matching.of_model[emotion]
@@ -148,7 +159,7 @@ def evaluate(
         probabilities=probabilities,
         classes=matching.classes,
     )
-    description = f"trained on {model.training['corpus']}, tested on all of it"
+    description = f"trained on {model.training.get('corpus', 'unknown speech')}, tested on all of it"
     if shared:
         description += f", {len(shared)} speakers shared with training"
     split = Split(
@@ -158,25 +169,42 @@ def evaluate(
         description,
         tuple(str(matching).splitlines()),
     )
-    system = System.scored(_name(model), role, predictions, labels)
+    system = System.scored(model.name, role, predictions, labels)
     return Run(title or name, split, None, False, (system,))
 
 
-def _name(model: EmotionModel) -> str:
-    return f"{model.encoder.name}, trained on {model.training['corpus']}"
+def _heard(model: EmotionModel, corpus: Dataset, ids: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Let a model hear some utterances of a corpus: probabilities in the order of the ids."""
+    row_of = {id_: row for row, id_ in enumerate(corpus["utterance_id"][:])}
+    sources = corpus.select_columns(list(SOURCE_COLUMNS))
+
+    def recordings() -> Iterator[Recording]:
+        for id_ in ids:
+            source = sources[row_of[id_]]
+            yield Recording(id_, *(source[name] for name in SOURCE_COLUMNS))
+
+    found = {}
+    for answer in model.answers(recordings()):
+        if answer.error is not None:
+            raise answer.error
+        found[answer.key] = answer.probabilities
+    return np.array([found[id_] for id_ in ids])
 
 
 def _shared_speakers(model: EmotionModel, corpus: str, labels: Labels, ids: Sequence[str]) -> list[str]:
     """Name the speakers that are on both sides; names mean the same person within one corpus only."""
-    if model.training.get("corpus_name", model.training["corpus"]) != corpus:
+    if model.training.get("corpus_name") != corpus:
         return []
-    heard = {labels.speakers[id_] for id_ in ids} & set(model.training["speakers"])
+    heard = {labels.speakers[id_] for id_ in ids} & set(model.training.get("speakers", ()))
     return sorted(speaker for speaker in heard if speaker is not None)
 
 
 def _run(settings: EvaluateSettings) -> int:
     if settings.model is None:
-        raise SettingsError("no model: give --model, the folder model/ of a run of ser_transfer.train")
+        raise SettingsError(
+            "no model: give --model, the folder of a run of ser_transfer.train or finetune, or one of "
+            f"{', '.join(SHIPPED_MODELS)}"
+        )
     corpus = settings.load_corpus()
     runs = []
     roles: list[tuple[str | None, Role]] = [
@@ -186,17 +214,18 @@ def _run(settings: EvaluateSettings) -> int:
     for folder, role in roles:
         if folder is None:
             continue
-        encoder = None
-        if role == "encoder" and settings.weights is not None:
-            encoder = load_encoder(encoder_name(folder), weights=settings.weights)
-        model = EmotionModel.load(folder, encoder)
+        weights = settings.weights if role == "encoder" else None
+        model = EmotionModel.from_pretrained(folder, weights=weights)
+        embeddings = None
+        if isinstance(model, FrozenModel):
+            embeddings = computed_embeddings(
+                settings.store, corpus, model.encoder, pooling=model.pooling, title=settings.title
+            )
         runs.append(
             evaluate(
                 model,
                 corpus,
-                computed_embeddings(
-                    settings.store, corpus, model.encoder, pooling=model.pooling, title=settings.title
-                ),
+                embeddings,
                 label_map=settings.label_map,
                 title=settings.title,
                 role=role,
@@ -204,11 +233,19 @@ def _run(settings: EvaluateSettings) -> int:
             )
         )
     run = replace(runs[0], systems=tuple(system for each in runs for system in each.systems))
-    slug = Path(settings.model).resolve().parent.name
-    folder_out = Path(settings.out or f"outputs/evaluate-{settings.corpus}-{slug}")
+    folder_out = Path(settings.out or f"outputs/evaluate-{settings.corpus}-{_slug(settings.model)}")
     save_run(run, folder_out, asdict(settings), plots=settings.plots)
     print(f"{run}\n\nwritten to {folder_out}")
     return 0
+
+
+def _slug(model: str) -> str:
+    """Name a model in the name of a folder: its run, or its Hub id."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model.replace("/", "-")
+    resolved = folder.resolve()
+    return resolved.parent.name if resolved.name == "model" else resolved.name
 
 
 main = command(EvaluateSettings, _run)

@@ -18,7 +18,7 @@ from ser_transfer._command import CallableModule, command
 from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings, SplitSettings, StoreSettings, TrainingSettings
 from ser_transfer._stored import computed_embeddings, refused_if_leaky
-from ser_transfer.cross_validation import Labels, Search, cross_validate, majority_floor
+from ser_transfer.cross_validation import Labels, Search, cross_validate, majority_floor, mean_temperature
 from ser_transfer.encoders import load_encoder
 from ser_transfer.fill import keys_by_id
 from ser_transfer.finetuning.settings import (
@@ -160,7 +160,8 @@ def finetune(
         systems.append(System.scored(baseline.encoder, "baseline", answers, labels, origin, wanted_accuracy))
     systems.append(System.scored(MAJORITY, "floor", majority_floor(labels, made), labels))
     if keep_model:
-        facts["uar"] = systems[0].scores.uar
+        facts["uar"], facts["uar_interval"] = systems[0].scores.uar, systems[0].interval
+        facts["temperature"] = mean_temperature(found)
         finetune_on_all(accelerator, corpus, labels, found, settings, folder, training=facts, **options)
     return Run(title or corpus_name or "corpus", made, None, False, tuple(systems))
 

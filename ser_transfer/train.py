@@ -23,15 +23,14 @@ from ser_transfer.cross_validation import (
     Search,
     cross_validate,
     cross_validate_sequences,
-    fit_on_all,
     majority_floor,
-    mean_temperature,
 )
 from ser_transfer.embed import EmbedSettings
 from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.fill import keys_by_id
 from ser_transfer.heads import SEQUENCE_HEADS
-from ser_transfer.model import EmotionModel
+from ser_transfer.model import FrozenModel, SequenceModel
+from ser_transfer.model.fitting import keep_model, keep_sequence_model, training_facts
 from ser_transfer.runs import MAJORITY, WANTED_ACCURACY, Mapped, Run, System, provenance, save_run
 from ser_transfer.splits import Split, make_split
 from ser_transfer.store import Embeddings, Frames
@@ -249,7 +248,7 @@ def _run(settings: TrainSettings) -> int:
     if isinstance(given, Embeddings):
         mapped = Mapped(given, layer_names(given, settings.layers) or tuple(given.layers), Labels.of(corpus))
     save_run(run, folder, asdict(settings), plots=settings.plots, mapped=mapped)
-    if settings.keeps_model and isinstance(given, Embeddings):
+    if settings.keeps_model:
         model_of(run, corpus, given, encoder).save(folder / "model")
     print(f"{run}\n\nwritten to {folder}")
     return 0
@@ -268,29 +267,30 @@ def _one_layer(settings: TrainSettings, encoder: Encoder) -> str:
     return settings.layers
 
 
-def model_of(run: Run, corpus: Dataset, embeddings: Embeddings, encoder: Encoder) -> EmotionModel:
-    """Fit the model to keep, on every utterance: what most folds chose."""
+def model_of(
+    run: Run,
+    corpus: Dataset,
+    given: Embeddings | Frames,
+    encoder: Encoder,
+    head: HeadChoice | None = None,
+) -> FrozenModel | SequenceModel:
+    """Fit the model to keep, on every utterance: what most folds of a run of `train` chose.
+
+    Args:
+        run: Of `train` on the same corpus.
+        corpus: From `ser_transfer.load_corpus`.
+        given: The embeddings or frames that the run was given.
+        encoder: That they are by.
+        head: The run's; None for the first that its folds could choose.
+    """
     assert run.search is not None  # `train` has searched
-    scored = run.systems[0]
-    head, columns = fit_on_all(embeddings, Labels.of(corpus), run.search, scored.predictions)
-    training = {
-        "corpus": run.corpus,
-        "corpus_name": corpus.info.dataset_name,
-        "n_utterances": len(embeddings.utterance_ids) - len(embeddings.originals),
-        "speakers": sorted({speaker for speaker in corpus["speaker"] if speaker is not None}),
-        "split": run.split.description,
-        "speaker_independent": run.split.speaker_independent,
-        "uar": scored.scores.uar,
-        "head": run.search.heads[0].name,
-    }
-    return EmotionModel(
-        encoder,
-        "mean" if columns.means_only else embeddings.pooling,
-        columns.layers[0],
-        head,
-        training,
-        mean_temperature(scored.predictions),
-    )
+    scored, labels = run.systems[0], Labels.of(corpus)
+    choice = head or run.search.heads[0]
+    name = corpus.info.dataset_name
+    facts = training_facts(run.corpus, name, labels, run.split, scored, choice.name)
+    if isinstance(given, Frames):
+        return keep_sequence_model(given, encoder, labels, choice, scored.predictions, facts)
+    return keep_model(given, encoder, labels, run.search, scored.predictions, facts)
 
 
 def default_folder(settings: TrainSettings) -> Path:

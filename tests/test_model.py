@@ -5,7 +5,8 @@ import pytest
 
 from ser_transfer import embed, load_encoder, train
 from ser_transfer.heads import HEADS, make_head
-from ser_transfer.model import TRUSTED, EmotionModel, ModelError
+from ser_transfer.model import EmotionModel, ModelError
+from ser_transfer.model.frozen import TRUSTED
 from ser_transfer.train import model_of
 
 
@@ -20,7 +21,7 @@ def model(corpus, tmp_path):
 def test_a_model_read_back_gives_the_same_probabilities_bit_for_bit(model, corpus, tmp_path):
     model.save(tmp_path / "model")
     sources = corpus["audio"][::5]
-    again = EmotionModel.load(tmp_path / "model")
+    again = EmotionModel.from_pretrained(tmp_path / "model")
     np.testing.assert_array_equal(again.predict_proba(sources), model.predict_proba(sources))
     assert again.training == model.training
     assert again.training["speakers"] == ["p1", "p2", "p3", "p4"]
@@ -29,9 +30,8 @@ def test_a_model_read_back_gives_the_same_probabilities_bit_for_bit(model, corpu
 def test_a_model_knows_the_emotions_it_was_trained_on(model, corpus):
     rows = [0, 9, 20]
     names = corpus.features["emotion"].names
-    assert model.predict([corpus[row]["audio"] for row in rows]) == [
-        names[corpus[row]["emotion"]] for row in rows
-    ]
+    found = model.predict([corpus[row]["audio"] for row in rows])
+    assert [each.emotion for each in found] == [names[corpus[row]["emotion"]] for row in rows]
     assert set(model.classes) == set(names)
 
 
@@ -45,10 +45,10 @@ def test_nothing_pickled_is_written(model, tmp_path):
 def test_another_encoder_than_the_trained_one_is_refused(model, tmp_path):
     model.save(tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
-    config["encoder"]["fingerprint"] = "f" * 64
+    config["encoder"]["definition"] = "f" * 64
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="mfcc is not the encoder"):
-        EmotionModel.load(tmp_path / "model")
+        EmotionModel.from_pretrained(tmp_path / "model")
 
 
 def test_a_planted_type_is_refused_and_never_built(model, tmp_path):
@@ -59,18 +59,18 @@ def test_a_planted_type_is_refused_and_never_built(model, tmp_path):
     canary = tmp_path / "canary"
     skops.io.dump(FunctionTransformer(canary.touch), tmp_path / "model" / "head.skops")
     with pytest.raises(ModelError, match="not trusted"):
-        EmotionModel.load(tmp_path / "model")
+        EmotionModel.from_pretrained(tmp_path / "model")
     assert not canary.exists()
 
 
 def test_a_newer_format_and_an_empty_folder_are_refused(model, tmp_path):
     with pytest.raises(ModelError, match="holds no model"):
-        EmotionModel.load(tmp_path)
+        EmotionModel.from_pretrained(tmp_path)
     model.save(tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text()) | {"format": 99}
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="newer ser_transfer"):
-        EmotionModel.load(tmp_path / "model")
+        EmotionModel.from_pretrained(tmp_path / "model")
 
 
 @pytest.mark.parametrize("name", HEADS)

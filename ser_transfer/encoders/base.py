@@ -79,6 +79,15 @@ class Encoder(ABC):
     runs_on: Literal["device", "processes"] = "device"
 
     @property
+    def definition(self) -> str:
+        """What a model that was trained on it must find again: the fingerprint, where nothing else is said.
+
+        The store keeps embeddings under the fingerprint, which tells numbers apart to the last digit. A model
+        bears their rounding.
+        """
+        return self.fingerprint
+
+    @property
     def on_accelerator(self) -> bool:
         """Whether it runs on a GPU, where padded batches pay; on a CPU they do not."""
         return False

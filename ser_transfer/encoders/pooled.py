@@ -114,6 +114,37 @@ def encode_pooled(
         yield from _on_device(recordings, encoder, wanted, batch_seconds, n_workers)
 
 
+def encode_waveforms(
+    waveforms: Sequence[Waveform], encoder: Encoder, pooling: str | None, *, frame_layers: Sequence[str] = ()
+) -> list[Pooled]:
+    """Encode what lies in memory already and pool every layer, keep frames, or both.
+
+    Args:
+        waveforms: Mono float32 arrays of shape (samples,) at the encoder's rate.
+        encoder: From `ser_transfer.encoders.load_encoder`.
+        pooling: A name in `ser_transfer.pooling.POOLINGS`; None to pool nothing.
+        frame_layers: Names of the layers whose valid frames are wanted as well.
+
+    Returns:
+        One `Pooled` per waveform, in the order given, its recording named by its number.
+
+    Raises:
+        EncoderError: If a waveform is shorter than the encoder's `min_seconds`.
+    """
+    wanted = Wanted(pooling, tuple(frame_layers))
+    items = [(Recording(str(number), None), waveform) for number, waveform in enumerate(waveforms)]
+    if encoder.on_accelerator:
+        max_samples = int(GPU_BATCH_SECONDS * encoder.sampling_rate)
+        done = [pooled for batch in _batches(items, max_samples) for pooled in _pool(batch, encoder, wanted)]
+        return sorted(done, key=lambda pooled: int(pooled.recording.key))
+    if encoder.runs_on == "device":
+        return [pooled for item in items for pooled in _pool([item], encoder, wanted)]
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        return [pooled for item in items for pooled in _pool([item], encoder, wanted)]
+
+
 def _decode(recording: Recording, encoder: Encoder) -> Waveform | AudioError:
     try:
         waveform = read_audio(

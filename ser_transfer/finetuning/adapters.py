@@ -182,7 +182,7 @@ def save_adapter(network: EmotionNetwork, folder: Path, training: Mapping[str, A
         tensors = {f"base_model.model.{name}": value.contiguous() for name, value in state.items()}
         save_file(tensors, folder / "adapter_model.safetensors")
         stock.front_end.save(str(folder))
-        facts = {**training, "classes": list(network.classes)}
+        facts = {**training, "classes": list(network.classes), "layer": stock.design.layer}
         text = json.dumps(facts, indent=2, ensure_ascii=False)
         (folder / TRAINING_FILE).write_text(text + "\n", encoding="utf-8")
     except OSError as error:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import numpy as np
 
@@ -64,8 +65,14 @@ class HandcraftedEncoder(Encoder):
         self.frame_rate = analysis.frame_rate
         self.default_pooling = analysis.pooling
         self.min_seconds = analysis.min_seconds
-        self.fingerprint = _fingerprint(name, analysis)
+        self.fingerprint = _hash(_content(name, analysis) | {"libraries": _releases(analysis.libraries)})
+        self._definition = _hash(_content(name, analysis))
         self._analyse = analysis.analyse
+
+    @property
+    def definition(self) -> str:
+        """What is computed, whatever release of NumPy and librosa rounds the last digit; see `Encoder`."""
+        return self._definition
 
     def encode(self, waveforms: Sequence[Waveform]) -> HiddenStates:
         """Analyse every waveform and pad each layer to its longest.
@@ -119,13 +126,19 @@ def require(distribution: str, extra: str, name: str, licence: str) -> None:
         ) from None
 
 
-def _fingerprint(name: str, analysis: Analysis) -> str:
-    content = {
+def _content(name: str, analysis: Analysis) -> dict[str, Any]:
+    return {
         "name": name,
         "version": FEATURES_VERSION,
         "layers": {layer: list(names) for layer, names in analysis.layers.items()},
         "settings": dict(analysis.settings),
-        # Patch releases do not change arithmetic; minor ones may.
-        "libraries": {library: version(library).split(".")[:2] for library in analysis.libraries},
     }
+
+
+def _releases(libraries: Sequence[str]) -> dict[str, list[str]]:
+    """Patch releases do not change arithmetic; minor ones may."""
+    return {library: version(library).split(".")[:2] for library in libraries}
+
+
+def _hash(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -139,6 +139,21 @@ class SequenceHead(ClassifierMixin, TrainingSettings, BaseEstimator):
         labels: npt.NDArray[np.generic] = self.classes_[self.predict_proba(sequences).argmax(axis=1)]
         return labels
 
+    def attention(self, sequence: Frames) -> npt.NDArray[np.float64] | None:
+        """Tell how much each frame of one sequence counts: weights of shape (frames,) that sum to 1.
+
+        Returns:
+            None where the network weighs no frames.
+
+        Raises:
+            HeadError: If the sequence cannot be read.
+        """
+        check_is_fitted(self)
+        rows = checked_sequences([sequence], self.n_features_in_)
+        with few_threads(), torch.inference_mode():
+            weights = self.network_.attention_weights(*self._collate(rows))
+        return None if weights is None else weights[0, :, 0].double().numpy()
+
     def save(self, folder: str | Path) -> None:
         """Write the fitted head, for `load_sequence_head`.
 

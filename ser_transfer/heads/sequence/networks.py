@@ -27,6 +27,10 @@ class SequenceNetwork(nn.Module):
 
     n_frames: int | None = None
 
+    def attention_weights(self, frames: Tensor, n_frames: Tensor) -> Tensor | None:
+        """What each frame counts, of shape (batch, frames, 1), summing to 1; None where they count alike."""
+        return None
+
 
 class MeanNetwork(SequenceNetwork):
     """Dense layers on the mean of the valid frames."""
@@ -64,12 +68,17 @@ class AttentiveNetwork(SequenceNetwork):
 
     def forward(self, frames: Tensor, n_frames: Tensor) -> Tensor:
         """Frames of shape (batch, frames, dim) with `n_frames` valid ones each."""
-        valid = valid_frames(frames, n_frames).unsqueeze(2)
-        weights = self.attention(frames).masked_fill(~valid, -torch.inf).softmax(dim=1)
+        weights = self.attention_weights(frames, n_frames)
         mean = (weights * frames).sum(dim=1)
         variance = (weights * (frames - mean.unsqueeze(1)).square()).sum(dim=1)
         logits: Tensor = self.dense(torch.cat([mean, (variance + VARIANCE_FLOOR).sqrt()], dim=1))
         return logits
+
+    def attention_weights(self, frames: Tensor, n_frames: Tensor) -> Tensor:
+        """See `SequenceNetwork.attention_weights`."""
+        valid = valid_frames(frames, n_frames).unsqueeze(2)
+        weights: Tensor = self.attention(frames).masked_fill(~valid, -torch.inf).softmax(dim=1)
+        return weights
 
 
 class LSTMNetwork(SequenceNetwork):
