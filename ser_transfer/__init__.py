@@ -6,6 +6,10 @@
     embeddings = embed(corpus, load_encoder("yamnet"))
     print(train(corpus, embeddings, split="leave-one-speaker-out"))
 
+    from ser_transfer import EmotionModel
+
+    print(EmotionModel.from_pretrained().predict("call.wav"))
+
 Importing this imports nothing heavy; each name below is loaded at its first use.
 """
 
@@ -19,12 +23,14 @@ if TYPE_CHECKING:
     from ser_transfer.embed import embed
     from ser_transfer.encoders import load_encoder
     from ser_transfer.errors import SerTransferError
+    from ser_transfer.model import EmotionModel
     from ser_transfer.train import train
 
 __version__ = "0.1.0"
-__all__ = ["SerTransferError", "embed", "load_corpus", "load_encoder", "train"]
+__all__ = ["EmotionModel", "SerTransferError", "embed", "load_corpus", "load_encoder", "train"]
 
 _HOME = {
+    "EmotionModel": "model",
     "SerTransferError": "errors",
     "embed": "embed",
     "load_corpus": "corpora",

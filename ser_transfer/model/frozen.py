@@ -1,31 +1,37 @@
-"""A trained model: encoder, pooling and head in one, on disk without a pickle.
+"""Models on a frozen encoder: its embedding of a recording, or its frames, under a head.
 
 outputs/<name>/model/
-  config.json    classes, encoder and its fingerprint, pooling, layers, what it was trained on
-  head.skops     the fitted head; skops builds only types that are listed in this file
+  config.json    classes, encoder and its fingerprint, pooling, layers, calibration, what it was trained on
+  head.skops     a head on embeddings; skops builds only types that are listed in this file
+  head.json, head.safetensors    or a head on frames
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ser_transfer.encoders import Encoder, load_encoder
-from ser_transfer.encoders.pooled import Recording, encode_pooled
-from ser_transfer.errors import SerTransferError
+from ser_transfer.encoders import Encoder, Waveform
+from ser_transfer.encoders.pooled import Pooled, Recording, encode_pooled, encode_waveforms
 from ser_transfer.metrics import with_temperature
-from ser_transfer.store import Embeddings
+from ser_transfer.model.answers import Answer
+from ser_transfer.model.base import Attention, EmotionModel, Probabilities
+from ser_transfer.model.errors import ModelError
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-FORMAT = 1  # of config.json; a reader refuses what is newer
+    from ser_transfer.heads.sequence.classifier import SequenceHead
+    from ser_transfer.store import Embeddings
+
+FORMAT = 2  # of config.json
 CONFIG, HEAD = "config.json", "head.skops"
 
 # The types that a head may be built of, besides those that skops trusts by itself.
@@ -49,58 +55,124 @@ TRUSTED = frozenset(
 )
 
 
-class ModelError(SerTransferError):
-    """A model that cannot be saved, or a folder that holds none that can be trusted."""
-
-
-@dataclass(frozen=True)
-class EmotionModel:
-    """Recordings in, probabilities of emotions out.
+class _OnEncoder(EmotionModel):
+    """What models on a frozen encoder share.
 
     Attributes:
+        encoder: What turns a recording into hidden states.
+    """
+
+    pooling: str | None
+    frame_layers: tuple[str, ...] = ()
+
+    def __init__(
+        self, encoder: Encoder, classes: Sequence[str], training: Mapping[str, Any], temperature: float
+    ) -> None:
+        self.encoder = encoder
+        self.classes = tuple(map(str, classes))
+        self.training, self.temperature = training, temperature
+        self.sampling_rate, self.min_seconds = encoder.sampling_rate, encoder.min_seconds
+        corpus = f" ({training['corpus']})" if "corpus" in training else ""
+        self.name = f"{encoder.name} + {training.get('head', 'head')}{corpus}"
+
+    @abstractmethod
+    def _uncalibrated(self, encoded: Sequence[Pooled]) -> Probabilities:
+        """What the head says of encoded waveforms."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `EmotionModel.fingerprint`."""
+        import joblib
+
+        return str(joblib.hash([self.encoder.definition, self._described(), self._learned()]))
+
+    @abstractmethod
+    def _learned(self) -> Any:
+        """All that the head learned."""
+
+    def _described(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "classes": list(self.classes),
+            "encoder": {
+                "name": self.encoder.name,
+                "revision": self.encoder.revision,
+                "fingerprint": self.encoder.fingerprint,
+                "definition": self.encoder.definition,
+                "precision": self.encoder.precision,
+            },
+            "temperature": self.temperature,
+            "training": dict(self.training),
+        }
+
+    def _answers(self, recordings: Iterable[Recording]) -> Iterator[Answer]:
+        for pooled in encode_pooled(recordings, self.encoder, self.pooling, frame_layers=self.frame_layers):
+            if pooled.error is not None:
+                yield Answer(pooled.recording.key, 0.0, None, pooled.error)
+            else:
+                yield Answer(pooled.recording.key, pooled.seconds, self._calibrated([pooled])[0])
+
+    def probabilities_of_waveforms(self, waveforms: Sequence[Waveform]) -> Probabilities:
+        """See `EmotionModel.probabilities_of_waveforms`."""
+        return self._calibrated(self._encoded(waveforms))
+
+    def _encoded(self, waveforms: Sequence[Waveform]) -> list[Pooled]:
+        return encode_waveforms(waveforms, self.encoder, self.pooling, frame_layers=self.frame_layers)
+
+    def _calibrated(self, encoded: Sequence[Pooled]) -> Probabilities:
+        return with_temperature(self._uncalibrated(encoded), self.temperature)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model; the encoder is named by id and fingerprint, not copied.
+
+        Raises:
+            ModelError: If the folder cannot be written.
+        """
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._write_head(folder)
+            text = json.dumps(self._described(), indent=2, ensure_ascii=False)
+            (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ModelError(f"cannot write the model to {folder}: {error.strerror}") from error
+
+    @abstractmethod
+    def _write_head(self, folder: Path) -> None:
+        """Write what the head learned."""
+
+
+class FrozenModel(_OnEncoder):
+    """A head on the pooled layers of a frozen encoder.
+
+    Args:
         encoder: What turns a recording into hidden states.
         pooling: What makes one vector per layer of them.
         layers: Names of the layers that the head reads, side by side.
         head: A fitted head; its `classes_` name the columns of the probabilities.
-        training: What it was trained on: corpus, utterances, speakers, settings. Those speakers can no
-            longer be tested on.
-        temperature: What its probabilities are calibrated with, fitted on validation speakers; 1 leaves them.
+        training: See `EmotionModel`.
+        temperature: See `EmotionModel`.
     """
 
-    encoder: Encoder
     pooling: str
-    layers: tuple[str, ...]
-    head: Pipeline
-    training: Mapping[str, Any]
-    temperature: float = 1.0
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The emotions, in the order of the columns of `predict_proba`."""
-        return tuple(str(emotion) for emotion in self.head.classes_)
+    def __init__(
+        self,
+        encoder: Encoder,
+        pooling: str,
+        layers: Sequence[str],
+        head: Pipeline,
+        training: Mapping[str, Any],
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(encoder, head.classes_, training, temperature)
+        self.pooling, self.layers, self.head = pooling, tuple(layers), head
 
-    def predict_proba(self, sources: Sequence[Any]) -> npt.NDArray[np.float64]:
-        """Tell how probable each emotion is in each recording.
+    def embeddings_of_waveforms(self, waveforms: Sequence[Waveform]) -> npt.NDArray[np.float32]:
+        """Give the pooled layers that the head reads, side by side: float32 of shape (n_waveforms, dim)."""
+        return self._features(self._encoded(waveforms))
 
-        Args:
-            sources: Paths, bytes of files, or rows' ``{"bytes", "path"}``.
-
-        Returns:
-            Float64 array of shape (n_recordings, n_classes), in the order given.
-
-        Raises:
-            AudioError: If a recording cannot be used.
-        """
-        recordings = [Recording(str(row), source) for row, source in enumerate(sources)]
-        features: dict[int, npt.NDArray[np.float32]] = {}
-        for pooled in encode_pooled(recordings, self.encoder, self.pooling):
-            if pooled.error is not None:
-                raise pooled.error
-            by_layer = dict(zip(self.encoder.layer_names, pooled.layers, strict=True))
-            features[int(pooled.recording.key)] = np.concatenate([by_layer[name] for name in self.layers])
-        return self._probabilities(np.stack([features[row] for row in range(len(sources))]))
-
-    def probabilities_of(self, embeddings: Embeddings) -> npt.NDArray[np.float64]:
+    def probabilities_of(self, embeddings: Embeddings) -> Probabilities:
         """Tell how probable each emotion is in recordings that were embedded already.
 
         Args:
@@ -118,99 +190,80 @@ class EmotionModel:
                 f"the model reads {self.encoder.name} ({self.encoder.fingerprint[:12]}) by {self.pooling}, "
                 f"and was given {embeddings.encoder} ({given[0][:12]}) under {given[1]}"
             )
-        return self._probabilities(embeddings.concatenate(self.layers)[0])
-
-    def _probabilities(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        features = embeddings.concatenate(self.layers)[0]
         return with_temperature(self.head.predict_proba(features), self.temperature)
 
-    def predict(self, sources: Sequence[Any]) -> list[str]:
-        """Name the most probable emotion in each recording; see `predict_proba`."""
-        return [self.classes[column] for column in self.predict_proba(sources).argmax(axis=1)]
+    def _features(self, encoded: Sequence[Pooled]) -> npt.NDArray[np.float32]:
+        columns = [self.encoder.layer_names.index(name) for name in self.layers]
+        return np.stack([np.concatenate([each.layers[column] for column in columns]) for each in encoded])
 
-    def save(self, folder: str | Path) -> None:
-        """Write the model; the encoder is named by id and fingerprint, not copied.
+    def _uncalibrated(self, encoded: Sequence[Pooled]) -> Probabilities:
+        found: Probabilities = self.head.predict_proba(self._features(encoded))
+        return found
 
-        Raises:
-            ModelError: If the folder cannot be written.
-        """
+    def _learned(self) -> Any:
+        return self.head
+
+    def _described(self) -> dict[str, Any]:
+        read = {"kind": "frozen", "pooling": self.pooling, "layers": list(self.layers)}
+        return {**super()._described(), **read}
+
+    def _write_head(self, folder: Path) -> None:
         import skops.io
 
-        config = {
-            "format": FORMAT,
-            "classes": list(self.classes),
-            "encoder": {
-                "name": self.encoder.name,
-                "revision": self.encoder.revision,
-                "fingerprint": self.encoder.fingerprint,
-                "precision": self.encoder.precision,
-            },
-            "pooling": self.pooling,
-            "layers": list(self.layers),
-            "temperature": self.temperature,
-            "training": dict(self.training),
-        }
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            skops.io.dump(self.head, folder / HEAD)
-            (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ModelError(f"cannot write the model to {folder}: {error.strerror}") from error
-
-    @classmethod
-    def load(cls, folder: str | Path, encoder: Encoder | None = None) -> EmotionModel:
-        """Read a model that `save` wrote. Nothing in it is run: the head is built of trusted types only.
-
-        Args:
-            folder: The model's folder.
-            encoder: The encoder, where its name does not find it, such as one from a file of weights.
-
-        Raises:
-            ModelError: If there is no model, a newer version wrote it, it holds types that are not trusted,
-                or the encoder is not the one that it was trained with.
-        """
-        import skops.io
-
-        folder = Path(folder)
-        config = _config(folder)
-        try:
-            untrusted = set(skops.io.get_untrusted_types(file=folder / HEAD)) - TRUSTED
-        except OSError as error:
-            raise ModelError(f"{folder} holds no model: {error.strerror}: {error.filename}") from error
-        if config["format"] > FORMAT:
-            raise ModelError(f"{folder} was written by a newer ser_transfer: pip install -U ser-transfer")
-        if untrusted:
-            raise ModelError(
-                f"{folder / HEAD} holds types that are not trusted: {', '.join(sorted(untrusted))}"
-            )
-        described = config["encoder"]
-        if encoder is None:
-            encoder = load_encoder(
-                described["name"], revision=described["revision"], precision=described["precision"]
-            )
-        if encoder.fingerprint != described["fingerprint"]:
-            raise ModelError(
-                f"{encoder.name} is not the encoder that {folder} was trained with: its fingerprint is "
-                f"{encoder.fingerprint[:12]}, not {described['fingerprint'][:12]}, so its weights, its "
-                "configuration or our preprocessing changed. Train again, or give the encoder as it was"
-            )
-        head = skops.io.load(folder / HEAD, trusted=sorted(TRUSTED))
-        layers, temperature = tuple(config["layers"]), config["temperature"]
-        return cls(encoder, config["pooling"], layers, head, config["training"], temperature)
+        skops.io.dump(self.head, folder / HEAD)
 
 
-def encoder_name(folder: str | Path) -> str:
-    """Say which encoder a saved model reads, such as to find its weights.
+class SequenceModel(_OnEncoder):
+    """A head on the frames of one layer of a frozen encoder.
 
-    Raises:
-        ModelError: If there is no model.
+    Args:
+        encoder: What turns a recording into hidden states.
+        layer: Name of the layer whose frames the head reads.
+        head: Fitted.
+        training: See `EmotionModel`.
+        temperature: See `EmotionModel`.
     """
-    return str(_config(Path(folder))["encoder"]["name"])
+
+    pooling = None
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        layer: str,
+        head: SequenceHead,
+        training: Mapping[str, Any],
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(encoder, head.classes_, training, temperature)
+        self.layer, self.head = layer, head
+        self.frame_layers = (layer,)
+
+    def embeddings_of_waveforms(self, waveforms: Sequence[Waveform]) -> npt.NDArray[np.float32]:
+        """Give the mean of the frames that the head reads: float32 of shape (n_waveforms, dim)."""
+        return np.stack([each.frames[0].mean(axis=0) for each in self._encoded(waveforms)])
+
+    def attention(self, waveform: Waveform) -> Attention | None:
+        """See `EmotionModel.attention`; only the attentive head weighs its frames."""
+        [encoded] = self._encoded([waveform])
+        weights = self.head.attention(_as_stored(encoded))
+        if weights is None:
+            return None
+        return (np.arange(len(weights)) + 0.5) / self.encoder.frame_rate, weights
+
+    def _uncalibrated(self, encoded: Sequence[Pooled]) -> Probabilities:
+        return self.head.predict_proba([_as_stored(each) for each in encoded])
+
+    def _learned(self) -> Any:
+        return [self.head.get_params(), self.head.state()]
+
+    def _described(self) -> dict[str, Any]:
+        return {**super()._described(), "kind": "sequence", "layer": self.layer}
+
+    def _write_head(self, folder: Path) -> None:
+        self.head.save(folder)
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{folder} holds no model: {error.strerror}: {error.filename}") from error
-    return config
+def _as_stored(encoded: Pooled) -> npt.NDArray[np.float16]:
+    """Give the frames as the store gave them in training: in half precision."""
+    return encoded.frames[0].astype(np.float16)
