@@ -16,6 +16,7 @@ did, bit for bit.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -107,8 +108,13 @@ class MaskedGroupNorm(nn.GroupNorm):
             return self.norm(hidden_states)
         n_frames = [(n - self.kernel_size) // self.stride + 1 for n in self._guard.n_samples]
         longest = hidden_states.shape[-1]
-        rows = [
-            functional.pad(self.norm(hidden_states[i : i + 1, :, :n]), (0, longest - n))
-            for i, n in enumerate(n_frames)
-        ]
-        return torch.cat(rows)
+        rows = (self.norm(hidden_states[i : i + 1, :, :n]) for i, n in enumerate(n_frames))
+        if torch.is_grad_enabled():
+            return torch.cat([functional.pad(row, (0, longest - row.shape[-1])) for row in rows])
+        # Without a graph to keep, each row is written once, in the type that the norm gives: under autocast
+        # it is wider than what went in.
+        first = next(rows)
+        normed = first.new_zeros(hidden_states.shape)
+        for i, row in enumerate(itertools.chain([first], rows)):
+            normed[i, :, : row.shape[-1]] = row[0]
+        return normed
