@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from ser_transfer._bars import progress_bar
 from ser_transfer.augment import Copies
 from ser_transfer.encoders import Encoder
+from ser_transfer.encoders.heard import heard_speakers
 from ser_transfer.fill import fill_store, frames_part_of, part_of
-from ser_transfer.splits import Audit, Split, allowed_leaks, audit_split, refuse_leaks
+from ser_transfer.splits import Audit, LeakError, Split, allowed_leaks, audit_split, refuse_leaks
 from ser_transfer.store import Embeddings, EmbeddingStore, Frames, StoreError
 
 if TYPE_CHECKING:
@@ -107,7 +108,12 @@ def with_copy_keys(keys: Mapping[str, str], copies: Copies | None) -> tuple[dict
 
 
 def refused_if_leaky(
-    corpus: Dataset, split: Split, keys: Mapping[str, str], baseline: Embeddings | None, allow: str | None
+    corpus: Dataset,
+    split: Split,
+    keys: Mapping[str, str],
+    baseline: Embeddings | None,
+    allow: str | None,
+    encoders: Mapping[str, str | None] | None = None,
 ) -> Audit:
     """Audit a split before anything is trained on it.
 
@@ -118,10 +124,14 @@ def refused_if_leaky(
         baseline: The `mfcc` baseline's embeddings, by which near-identical audio is found; None, or another
             encoder's, and it is not looked for.
         allow: What may be shared, as ``--allow`` says it.
+        encoders: Names of the encoders, and the files of their weights where those were given apart: none of
+            ours may have been trained on a speaker that a speaker-independent split tests.
 
     Raises:
-        LeakError: If the split shares what was not asked for.
+        LeakError: If the split shares what was not asked for, or an encoder has heard a test speaker.
     """
+    if split.speaker_independent:
+        _refuse_heard(corpus, split, encoders or {})
     mfcc = None
     if baseline is not None and baseline.encoder == "mfcc":
         (vectors,) = baseline.layers.values()
@@ -129,6 +139,19 @@ def refused_if_leaky(
     found = audit_split(corpus, split, keys, mfcc)
     refuse_leaks(found, allowed_leaks(allow))
     return found
+
+
+def _refuse_heard(corpus: Dataset, split: Split, encoders: Mapping[str, str | None]) -> None:
+    speakers = dict(zip(corpus["utterance_id"][:], corpus["speaker"][:], strict=True))
+    tested = [id_ for fold in split.folds for id_ in fold.test_ids]
+    for name, weights in encoders.items():
+        heard = heard_speakers(name, weights, corpus.info.dataset_name, speakers, tested)
+        if heard:
+            raise LeakError(
+                f"{name} was trained on {len(heard)} of the speakers that are to be tested "
+                f"({', '.join(heard[:3])}), so its score would say nothing of new ones: take one fold with "
+                "the network of that fold, --folds 1 --encoder RUN/folds/1/model, or another corpus"
+            )
 
 
 def _how_to_embed(error: StoreError, flags: str) -> StoreError:

@@ -295,7 +295,14 @@ def _run_one(settings: CompareSettings) -> int:
         for members, role in systems.items()
     ]
     keys = keys_by_id(corpus)
-    audit = refused_if_leaky(corpus, made, keys, embeddings.get(settings.baseline), settings.allow)
+    audit = refused_if_leaky(
+        corpus,
+        made,
+        keys,
+        embeddings.get(settings.baseline),
+        settings.allow,
+        {member: settings.weights.get(member) for member in embeddings},
+    )
     with steps_bar("folds") as on_fold:
         run = compare(
             corpus,

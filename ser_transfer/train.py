@@ -225,7 +225,9 @@ def _run(settings: TrainSettings) -> int:
             settings.store, keys, handcrafted, pooling=None, copies=None, embed_flags=embed_flags
         )
     made = settings.make_split(corpus, settings.seed)
-    audit = refused_if_leaky(corpus, made, keys, baseline, settings.allow)
+    audit = refused_if_leaky(
+        corpus, made, keys, baseline, settings.allow, {str(settings.encoder): settings.weights}
+    )
     run = train(
         corpus,
         given,

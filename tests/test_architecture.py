@@ -22,7 +22,7 @@ ROWS = (
     {"cross_validation", "fill", "exploration"},
     {"runs", "finetuning"},
     {"model", "contest"},
-    {"transcription", "explanation"},
+    {"transcription", "explanation", "results"},
     {"_bars"},
     {"_command"},
     {"_settings", "_stored"},

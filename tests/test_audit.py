@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,12 @@ from scipy.spatial.distance import pdist, squareform
 
 import ser_transfer.audit
 from ser_transfer import load_corpus
+from ser_transfer._stored import refused_if_leaky
 from ser_transfer.audit import audit
 from ser_transfer.corpora._rows import Utterance, corpus_dataset
 from ser_transfer.corpora.synthetic import synthesise_corpus
 from ser_transfer.encoders.handcrafted import baselines
+from ser_transfer.fill import keys_by_id
 from ser_transfer.splits import (
     Fold,
     LeakError,
@@ -485,3 +488,32 @@ def test_the_command_looks_at_the_folds_it_is_given(clips, voices, capsys):
     assert "5 in 2 folds" in capsys.readouterr().out
     assert run_command(clips, voices, "--allow", "all") == 1
     assert "--allow takes identical-audio or near-identical-audio" in capsys.readouterr().err
+
+
+class TestEncodersThatHeardTestSpeakers:
+    """A network that we fine-tuned says in training.json whom it heard."""
+
+    @pytest.fixture
+    def of_p1(self, tmp_path):
+        folder = tmp_path / "network"
+        folder.mkdir()
+        (folder / "training.json").write_text(json.dumps({"corpus_name": "folder", "speakers": ["p1", "p2"]}))
+        return folder
+
+    def refuse(self, corpus, split, encoders):
+        refused_if_leaky(corpus, split, keys_by_id(corpus), None, "identical-audio", encoders)
+
+    def test_it_is_refused_where_one_of_them_is_tested(self, corpus, of_p1):
+        split = make_split(corpus, "loso")
+        with pytest.raises(LeakError, match=r"was trained on 2 of the speakers .*\(p1, p2\)"):
+            self.refuse(corpus, split, {str(of_p1): None})
+        with pytest.raises(LeakError, match="was trained on 2"):
+            self.refuse(corpus, split, {"yamnet": str(of_p1 / "model.safetensors")})
+
+    def test_it_may_be_tested_on_others(self, corpus, of_p1):
+        self.refuse(corpus, make_split(corpus, "loso").only(["p3", "p4"]), {str(of_p1): None})
+        self.refuse(corpus, make_split(corpus, "loso"), {"mfcc": None})
+
+    def test_another_corpus_has_other_speakers(self, corpus, of_p1):
+        (of_p1 / "training.json").write_text(json.dumps({"corpus_name": "emodb", "speakers": ["p1"]}))
+        self.refuse(corpus, make_split(corpus, "loso"), {str(of_p1): None})

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ser_transfer.encoders.heard import TRAINING_FILE
 from ser_transfer.finetuning.errors import FinetuneError
-from ser_transfer.finetuning.networks.base import TRAINING_FILE, EmotionNetwork
+from ser_transfer.finetuning.networks.base import EmotionNetwork
 from ser_transfer.finetuning.networks.patch_network import PatchNetwork
 from ser_transfer.finetuning.networks.transformers_checkpoint import HEAD_PARTS
 from ser_transfer.finetuning.networks.transformers_network import StockNetwork, TransformersNetwork

@@ -28,6 +28,7 @@ from ser_transfer.cross_validation import (
     keep_result,
     kept_result,
 )
+from ser_transfer.encoders.heard import TRAINING_FILE
 from ser_transfer.finetuning.accelerated import tracked
 from ser_transfer.finetuning.adapters import save_adapter
 from ser_transfer.finetuning.build import build_network, make_optimizer
@@ -35,7 +36,6 @@ from ser_transfer.finetuning.errors import FinetuneError
 from ser_transfer.finetuning.evaluation import Probabilities
 from ser_transfer.finetuning.loop import Step, train
 from ser_transfer.finetuning.networks import EmotionNetwork
-from ser_transfer.finetuning.networks.base import TRAINING_FILE
 from ser_transfer.finetuning.objective import EmotionObjective
 from ser_transfer.finetuning.provenance import refuse_heard_speakers
 from ser_transfer.finetuning.settings import Finetuning, flat

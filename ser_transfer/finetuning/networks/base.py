@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from torch import Tensor, nn
 
 from ser_transfer.encoders import Waveform
+from ser_transfer.encoders.heard import TRAINING_FILE
 from ser_transfer.finetuning.errors import FinetuneError
 
 if TYPE_CHECKING:
     from ser_transfer.finetuning.adapters import Adapter
 
 BlockKind = Literal["front_end", "input", "layer", "head", "fixed"]
-
-TRAINING_FILE = "training.json"
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from ser_transfer.encoders.front_ends import ListedFrontEnd
+from ser_transfer.encoders.heard import TRAINING_FILE
 from ser_transfer.encoders.padding import PaddingGuard
 from ser_transfer.encoders.transformers_model import quiet
 from ser_transfer.finetuning.errors import FinetuneError
-from ser_transfer.finetuning.networks.base import TRAINING_FILE, Block
+from ser_transfer.finetuning.networks.base import Block
 from ser_transfer.finetuning.networks.transformers_parts import encoder_blocks
 from ser_transfer.finetuning.pretraining.masks import MIN_FRAMES
 
