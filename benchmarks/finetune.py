@@ -57,9 +57,10 @@ from ser_transfer.finetuning.batches import StepPlan
 from ser_transfer.finetuning.build import make_optimizer
 from ser_transfer.finetuning.loop import Step, train
 from ser_transfer.finetuning.objective import EmotionObjective
-from ser_transfer.finetuning.recordings import Clips, Collate, TrainingClips
+from ser_transfer.finetuning.recordings import Clips, Collate
 from ser_transfer.finetuning.state import States
 from ser_transfer.finetuning.trainable import freeze
+from ser_transfer.finetuning.training_clips import TrainingClips
 
 Waveform = npt.NDArray[np.float32]
 

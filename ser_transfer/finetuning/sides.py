@@ -18,8 +18,9 @@ from ser_transfer.finetuning.batches import StepPlan
 from ser_transfer.finetuning.evaluation import Probabilities, answers
 from ser_transfer.finetuning.loop import Validation
 from ser_transfer.finetuning.networks import EmotionNetwork
-from ser_transfer.finetuning.recordings import Clips, Collate, EvaluationClips, TrainingClips
+from ser_transfer.finetuning.recordings import Clips, Collate, EvaluationClips
 from ser_transfer.finetuning.settings import Finetuning
+from ser_transfer.finetuning.training_clips import TrainingClips
 from ser_transfer.metrics import confusion_matrix, uar
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from ser_transfer.audio import read_audio
 from ser_transfer.augment import Augmentation
 from ser_transfer.finetuning.batches import Draw, StepPlan
 from ser_transfer.finetuning.errors import FinetuneError
-from ser_transfer.finetuning.recordings import ClipError, Clips, Collate, EvaluationClips, TrainingClips
+from ser_transfer.finetuning.recordings import ClipError, Clips, Collate, EvaluationClips
+from ser_transfer.finetuning.training_clips import TrainingClips
 
 RATE = 16_000
 MIN_SAMPLES = 400

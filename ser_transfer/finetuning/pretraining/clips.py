@@ -140,13 +140,8 @@ class MaskedClips(Dataset[MaskedExample]):
         self._crop_samples: int | None = None
         self.seconds = clips.seconds
         if crop_seconds is not None:
-            self._crop_samples = round(crop_seconds * clips.sampling_rate)
+            self._crop_samples = clips.crop_samples(crop_seconds, "masking")
             self.seconds = np.minimum(clips.seconds, crop_seconds)
-            if self._crop_samples < clips.min_samples:
-                raise FinetuneError(
-                    f"crop_seconds is {crop_seconds:g}, and masking needs "
-                    f"{clips.min_samples / clips.sampling_rate:.3f} s or more"
-                )
 
     def __len__(self) -> int:
         return len(self.clips)
