@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,8 +114,8 @@ def keep_sequence_model(
     """
     from ser_transfer.heads import make_sequence_head
 
-    chosen = [json.dumps(dict(each.settings), sort_keys=True) for each in predictions.choices.values()]
-    settings = json.loads(max(chosen, key=chosen.count))
+    chosen = [dict(each.settings) for each in predictions.choices.values()]
+    settings = max(chosen, key=chosen.count)
     epochs = [_best_epoch(history) for history in predictions.histories.values()]
     head = make_sequence_head(choice.name, **choice.fixed, **settings)
     head.set_params(max_epochs=max(1, round(float(np.median(epochs)))))

@@ -84,11 +84,11 @@ class _OnEncoder(EmotionModel):
         """See `EmotionModel.fingerprint`."""
         import joblib
 
-        return str(joblib.hash([self.encoder.definition, self._described(), self._learned()]))
+        return str(joblib.hash([self.encoder.definition, self.classes, self.temperature, self._read()]))
 
     @abstractmethod
-    def _learned(self) -> Any:
-        """All that the head learned."""
+    def _read(self) -> Any:
+        """Say what is read of the encoder, and all that the head learned."""
 
     def _described(self) -> dict[str, Any]:
         return {
@@ -201,8 +201,8 @@ class FrozenModel(_OnEncoder):
         found: Probabilities = self.head.predict_proba(self._features(encoded))
         return found
 
-    def _learned(self) -> Any:
-        return self.head
+    def _read(self) -> Any:
+        return [self.pooling, self.layers, self.head]
 
     def _described(self) -> dict[str, Any]:
         read = {"kind": "frozen", "pooling": self.pooling, "layers": list(self.layers)}
@@ -254,8 +254,8 @@ class SequenceModel(_OnEncoder):
     def _uncalibrated(self, encoded: Sequence[Pooled]) -> Probabilities:
         return self.head.predict_proba([_as_stored(each) for each in encoded])
 
-    def _learned(self) -> Any:
-        return [self.head.get_params(), self.head.state()]
+    def _read(self) -> Any:
+        return [self.layer, self.head.get_params(), self.head.state()]
 
     def _described(self) -> dict[str, Any]:
         return {**super()._described(), "kind": "sequence", "layer": self.layer}
