@@ -249,7 +249,8 @@ class SequenceModel(_OnEncoder):
         weights = self.head.attention(_as_stored(encoded))
         if weights is None:
             return None
-        return (np.arange(len(weights)) + 0.5) / self.encoder.frame_rate, weights
+        times = (np.arange(len(weights), dtype=np.float64) + 0.5) / self.encoder.frame_rate
+        return times, weights
 
     def _uncalibrated(self, encoded: Sequence[Pooled]) -> Probabilities:
         return self.head.predict_proba([_as_stored(each) for each in encoded])
