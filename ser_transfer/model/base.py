@@ -73,7 +73,7 @@ class EmotionModel(ABC):
         """Give what is classified: float32 of shape (n_waveforms, dim)."""
 
     @abstractmethod
-    def _answers(self, recordings: Iterable[Recording]) -> Iterator[Answer]:
+    def _answers(self, recordings: Iterable[Recording], n_workers: int | None) -> Iterator[Answer]:
         """Answer recordings that are short enough to be heard whole; see `answers`."""
 
     @abstractmethod
@@ -248,11 +248,13 @@ class EmotionModel(ABC):
             rows.append(self.embeddings_of_waveforms([waveform])[0])
         return np.stack(rows)
 
-    def answers(self, recordings: Iterable[Recording]) -> Iterator[Answer]:
+    def answers(self, recordings: Iterable[Recording], *, n_workers: int | None = None) -> Iterator[Answer]:
         """Answer many recordings: decoded ahead, spread over cores, in memory that does not grow with them.
 
         Args:
             recordings: Each with a key of the caller's choice.
+            n_workers: Recordings answered at once on a CPU, or decoding threads where a GPU answers; None for
+                one per core.
 
         Yields:
             One `Answer` per recording, not in the order given. A file that cannot be used is yielded with its
@@ -267,7 +269,7 @@ class EmotionModel(ABC):
                 else:
                     yield recording
 
-        yield from self._answers(short())
+        yield from self._answers(short(), n_workers)
         for recording in long:
             yield self._long_answer(recording)
 

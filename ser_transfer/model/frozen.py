@@ -105,8 +105,15 @@ class _OnEncoder(EmotionModel):
             "training": dict(self.training),
         }
 
-    def _answers(self, recordings: Iterable[Recording]) -> Iterator[Answer]:
-        for pooled in encode_pooled(recordings, self.encoder, self.pooling, frame_layers=self.frame_layers):
+    def _answers(self, recordings: Iterable[Recording], n_workers: int | None) -> Iterator[Answer]:
+        encoded = encode_pooled(
+            recordings,
+            self.encoder,
+            self.pooling,
+            frame_layers=self.frame_layers,
+            n_workers=n_workers,
+        )
+        for pooled in encoded:
             if pooled.error is not None:
                 yield Answer(pooled.recording.key, 0.0, None, pooled.error)
             else:

@@ -113,10 +113,10 @@ class NetworkModel(EmotionModel):
         """Write the network: of a transformers type as the class that plain transformers loads."""
         self.network.save(Path(folder), {**self.training, "temperature": self.temperature})
 
-    def _answers(self, recordings: Iterable[Recording]) -> Iterator[Answer]:
+    def _answers(self, recordings: Iterable[Recording], n_workers: int | None) -> Iterator[Answer]:
         import torch
 
-        n_threads = os.cpu_count() or 1
+        n_threads = n_workers or os.cpu_count() or 1
         if self._device != "cpu":
             decoded = ahead(recordings, self._decoded, n_threads)
             for chunk in chunks(decoded, DECODED_AT_ONCE):
