@@ -7,18 +7,23 @@ embedding (silence, half a download, a web page named .wav) is refused instead.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from ser_transfer.audio._blocks import SILENCE_PEAK, Tally, beyond_float32, none_left, read_blocks
 from ser_transfer.audio._decoders import Waveform, declared_seconds, decoded
 from ser_transfer.audio._source import AudioError, AudioSource, Reason, Recording, Segment
 
-__all__ = ["AudioError", "AudioSource", "Reason", "audio_key", "duration_seconds", "read_audio"]
+__all__ = [
+    "SILENCE_PEAK",
+    "AudioError",
+    "AudioSource",
+    "Reason",
+    "audio_key",
+    "duration_seconds",
+    "read_audio",
+    "read_blocks",
+]
 
-# Full scale is 1. One step of 16-bit sound, -90.3 dBFS: less than that about the mean is the flicker of
-# a muted channel, and no recording of a voice, however quiet, stays below it.
-SILENCE_PEAK = 2.0**-15
 # Tables round the end of a segment to hundredths of a second; so much past the end is not an error.
 SEGMENT_SLACK_SECONDS = 0.01
 _HASH_BLOCK_BYTES = 1 << 20
@@ -67,12 +72,9 @@ def read_audio(
 
     waveform: Waveform = soxr.resample(mono, rate, sampling_rate, quality="HQ")
     if not len(waveform):
-        found = f"its {len(mono)} samples at {rate} Hz are none at {sampling_rate} Hz"
-        raise AudioError("too_short", recording.name, found)
+        raise none_left(recording.name, len(mono), rate, sampling_rate)
     if not np.isfinite(waveform).all():
-        raise AudioError(
-            "non_finite", recording.name, f"its samples reach {np.abs(mono).max():.1g}, beyond float32"
-        )
+        raise beyond_float32(recording.name, float(np.abs(mono).max()))
     return waveform
 
 
@@ -132,24 +134,12 @@ def duration_seconds(source: AudioSource) -> float:
 def _refuse_unusable(mono: Waveform, rate: int, name: str, segment: Segment, min_seconds: float) -> None:
     """Raise the AudioError that a decoded waveform deserves, if it deserves one."""
     seconds = len(mono) / rate
-    if not len(mono) and segment.start_seconds == 0:
-        raise AudioError("empty", name, "it holds no samples")
     wanted = (segment.end_seconds or segment.start_seconds) - segment.start_seconds
-    if not len(mono) or seconds < wanted - SEGMENT_SLACK_SECONDS:
+    from_beginning = not len(mono) and segment.start_seconds == 0  # of nothing: no segment is to blame
+    if not from_beginning and (not len(mono) or seconds < wanted - SEGMENT_SLACK_SECONDS):
         ends = segment.start_seconds + seconds if len(mono) else segment.start_seconds
         found = f"the recording ends {'at' if len(mono) else 'before'} {ends:.3f} s"
         raise AudioError("segment", name, f"{found}, and the segment is {segment}")
-    if not np.isfinite(mono).all():
-        raise AudioError(
-            "non_finite", name, f"{np.count_nonzero(~np.isfinite(mono))} samples are NaN or infinite"
-        )
-    # Half the range: an offset, which some recorders add, is no sound.
-    if (float(mono.max()) - float(mono.min())) / 2 <= SILENCE_PEAK:
-        level = 20 * math.log10(max(float(np.abs(mono).max()), 1e-10))
-        raise AudioError(
-            "silent", name, f"all {seconds:.2f} s, channels averaged, are silence (peak {level:.0f} dBFS)"
-        )
-    if seconds < min_seconds:
-        raise AudioError(
-            "too_short", name, f"it lasts {seconds:.3f} s, and at least {min_seconds:.3f} s are needed"
-        )
+    tally = Tally()
+    tally.add(mono)
+    tally.refuse(rate, name, min_seconds)

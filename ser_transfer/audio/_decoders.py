@@ -51,20 +51,31 @@ class _BytesFile(io.BytesIO):
 
 
 def decoded(recording: Recording, container: Container, segment: Segment) -> tuple[Waveform, int]:
-    """The segment as mono at the file's own rate, read by the first decoder that knows the format."""
+    """The segment as mono at the file's own rate, whole."""
+    rate, blocks = LOWEST_RATE, [np.zeros(0, np.float32)]
+    for block_rate, block in decoded_blocks(recording, container, segment):
+        rate = block_rate
+        blocks.append(block)
+    return np.concatenate(blocks), rate
+
+
+def decoded_blocks(
+    recording: Recording, container: Container, segment: Segment
+) -> Iterator[tuple[int, Waveform]]:
+    """The segment as blocks of mono, each with the rate of the file, by the first decoder that knows it.
+
+    A decoder refuses a file as it opens it, never after its first block.
+    """
     both = (_libsndfile_blocks, _ffmpeg_blocks)
     decoders = both[1:] if _is_for_ffmpeg(recording, container) else both
     refusals = []
     for decoder in decoders:
-        rate, blocks = LOWEST_RATE, [np.zeros(0, np.float32)]
         try:
-            for block_rate, block in decoder(recording, segment):
-                rate = block_rate
-                blocks.append(block)
+            yield from decoder(recording, segment)
         except _Refused as refusal:
             refusals.append(str(refusal))
         else:
-            return np.concatenate(blocks), rate
+            return
     kind = f"it looks like {container.name}, and " if container.name else ""
     raise AudioError("unreadable", recording.name, f"{kind}no decoder reads it ({'; '.join(refusals)})")
 
