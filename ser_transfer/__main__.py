@@ -14,6 +14,8 @@ VERBS = {
     "finetune": "an encoder's own weights, with a speaker-independent score",
     "compare": "encoders, layers, heads and fusions on the same folds, in one table and one page",
     "evaluate": "a saved model on another corpus",
+    "predict": "the emotion of recordings, or its course through them",
+    "demo": "the page in the browser: hear, see and compare",
     "quickstart": "both on a small synthetic corpus, without any download",
 }
 

@@ -2,12 +2,14 @@
 
 A command is a frozen dataclass of settings, a function that notebooks call, and
 ``main = command(Settings, run)``. Settings come from the defaults, then from a recipe (a YAML
-file, the first argument), then from flags; an unknown or mistyped one is refused.
+file, the first argument), then from flags; an unknown or mistyped one is refused. A verb may take
+further words without a flag, such as files: they are the value of one of its settings.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import shlex
 import sys
@@ -27,19 +29,24 @@ if TYPE_CHECKING:
 Settings = TypeVar("Settings", bound="DataclassInstance")
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+RECIPE_SUFFIXES = (".yaml", ".yml")
 
 
 class SettingsError(SerTransferError):
     """A setting that no command knows, or a value that it cannot take."""
 
 
-def parse_settings(settings_class: type[Settings], arguments: Sequence[str], prog: str) -> Settings:
+def parse_settings(
+    settings_class: type[Settings], arguments: Sequence[str], prog: str, *, words: str | None = None
+) -> Settings:
     """Read a recipe and flags into one settings object.
 
     Args:
         settings_class: A frozen dataclass whose fields were declared with `setting`.
         arguments: The command line without the program's name: an optional recipe path, then flags.
         prog: The command as the user types it, for the messages.
+        words: The setting, a tuple of texts, that words without a flag go to, wherever they stand; a first
+            one that ends in .yaml or .yml is the recipe even so. None for a verb that takes no others.
 
     Raises:
         SettingsError: If a key is unknown, a value has another type, or a required one is missing.
@@ -47,8 +54,13 @@ def parse_settings(settings_class: type[Settings], arguments: Sequence[str], pro
     """
     from jsonargparse import ArgumentError
 
-    parser = _parser(settings_class, prog)
+    parser = _parser(settings_class, prog, words)
     arguments = list(arguments)
+    given: list[str] = []
+    if words is not None:
+        is_recipe = bool(arguments) and arguments[0].lower().endswith(RECIPE_SUFFIXES)
+        given, flags_only = _without_flags(arguments[is_recipe:], settings_class)
+        arguments = [*arguments[:is_recipe], *flags_only]
     if arguments and not arguments[0].startswith("-"):
         recipe = Path(arguments.pop(0))
         _check_recipe(recipe, settings_class)
@@ -62,17 +74,45 @@ def parse_settings(settings_class: type[Settings], arguments: Sequence[str], pro
             known = f"; known are {', '.join(flags)}"
         raise SettingsError(f"{' '.join(str(error).split())}{known}; see {prog} --help") from None
     values.pop("config", None)
+    if words is not None:
+        values[words] = tuple(given or values[words])
     return settings_class(**values)
 
 
-def _parser(settings_class: type[Any], prog: str) -> ArgumentParser:
+def _without_flags(arguments: Sequence[str], settings_class: type[Any]) -> tuple[list[str], list[str]]:
+    """Part a command line into words without a flag, and flags with their values.
+
+    argparse finds such words only where they stand together, and none behind a switch.
+    """
+    hints = get_type_hints(settings_class)
+    switches = {"--help", "--print_config"}
+    for item in fields(settings_class):
+        if hints[item.name] is bool:
+            name = item.name.replace("_", "-")
+            switches |= {f"--{name}", f"--no-{name}"}
+    words: list[str] = []
+    flags: list[str] = []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--":
+            words += remaining
+        elif not argument.startswith("-"):
+            words.append(argument)
+        else:
+            flags.append(argument)
+            if argument.startswith("--") and "=" not in argument and argument not in switches:
+                flags += itertools.islice(remaining, 1)  # its value
+    return words, flags
+
+
+def _parser(settings_class: type[Any], prog: str, words: str | None) -> ArgumentParser:
     """Build the parser: `--some-name` for a field `some_name`, `--name`/`--no-name` for a bool."""
     from jsonargparse import ActionYesNo, ArgumentParser
 
     summary = (settings_class.__doc__ or "").strip()
-    parser = ArgumentParser(
-        prog=prog, usage=f"{prog} [RECIPE.yaml] [--key value ...]", description=summary, exit_on_error=False
-    )
+    others = "" if words is None else f"[{words.upper()} ...] "
+    usage = f"{prog} [RECIPE.yaml] {others}[--key value ...]"
+    parser = ArgumentParser(prog=prog, usage=usage, description=summary, exit_on_error=False)
     parser.add_argument("--config", action="config", help="a recipe; the same as giving it first")
     hints = get_type_hints(settings_class)
     for item in fields(settings_class):
@@ -107,12 +147,15 @@ def _check_recipe(recipe: Path, settings_class: type[Any]) -> None:
         )
 
 
-def command(settings_class: type[Settings], run: Callable[[Settings], int | None]) -> Callable[..., int]:
+def command(
+    settings_class: type[Settings], run: Callable[[Settings], int | None], *, words: str | None = None
+) -> Callable[..., int]:
     """Make the `main` of a command.
 
     Args:
         settings_class: Its settings.
         run: Does the work and prints; may return an exit code, None meaning 0.
+        words: The setting that words without a flag go to; see `parse_settings`.
 
     Returns:
         A function of the command line (default: `sys.argv`) that returns the exit code: 0 only
@@ -126,7 +169,8 @@ def command(settings_class: type[Settings], run: Callable[[Settings], int | None
         # tenth of a short command's time. Collections still happen, after 200,000 new objects, not 700.
         gc.set_threshold(200_000, 30, 30)
         try:
-            settings = parse_settings(settings_class, sys.argv[1:] if arguments is None else arguments, prog)
+            typed = sys.argv[1:] if arguments is None else arguments
+            settings = parse_settings(settings_class, typed, prog, words=words)
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 return run(settings) or 0

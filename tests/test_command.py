@@ -79,6 +79,60 @@ def test_wrong_flags_are_refused_with_what_is_allowed(arguments, message):
         parse(*arguments)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taking:
+    """A command that takes files."""
+
+    files: tuple[str, ...] = setting((), help="words without a flag")
+    out: str | None = setting(None, help="a text")
+    time: float = setting(1.0, help="a number, and the beginning of the name of a switch")
+    timeline: bool = setting(False, help="a switch")
+    head_settings: dict[str, Any] = setting({}, help="a mapping")
+
+
+def taken(*arguments):
+    return parse_settings(Taking, arguments, "python -m ser_transfer.taking", words="files")
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("a.wav b.wav --out o.csv", Taking(files=("a.wav", "b.wav"), out="o.csv")),
+        ("--timeline a.wav", Taking(files=("a.wav",), timeline=True)),
+        ("--no-timeline a.wav", Taking(files=("a.wav",))),
+        ("--time 2 a.wav", Taking(files=("a.wav",), time=2.0)),
+        ("a.wav --time=2 b.wav", Taking(files=("a.wav", "b.wav"), time=2.0)),
+        ("--head-settings.C 3 a.wav", Taking(files=("a.wav",), head_settings={"C": 3})),
+        ("a.wav -- --out", Taking(files=("a.wav", "--out"))),
+        ("a.wav b.yaml", Taking(files=("a.wav", "b.yaml"))),
+        ("--out o.csv b.yaml", Taking(files=("b.yaml",), out="o.csv")),
+        ("--files [x,y]", Taking(files=("x", "y"))),
+        ("", Taking()),
+    ],
+)
+def test_words_without_a_flag_are_found_wherever_they_stand(typed, expected):
+    assert taken(*typed.split()) == expected
+
+
+def test_a_recipe_goes_before_words_and_they_go_over_its_own(recipe):
+    path = recipe("files: [a.wav]\nout: o.csv\n")
+    assert taken(path) == Taking(files=("a.wav",), out="o.csv")
+    assert taken(path, "b.wav", "--out", "p.csv") == Taking(files=("b.wav",), out="p.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere.yaml", "a.wav"), "no recipe at nowhere.yaml"),
+        (("a.wav", "--outt", "x"), "unrecognized.*known are --files, --out"),
+        (("a.wav", "--out"), "--out"),
+    ],
+)
+def test_wrong_flags_beside_words_are_refused(arguments, message):
+    with pytest.raises(SettingsError, match=message):
+        taken(*arguments)
+
+
 def test_settings_are_written_back_as_the_flags_that_give_them():
     given = Sample(corpus="my corpus", rate=0.5, skip_bad=True, head_settings={"C": 3})
     flags = as_flags(given, Sample)

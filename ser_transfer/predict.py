@@ -1,0 +1,371 @@
+"""Name the emotion of recordings, or follow it through them.
+
+python -m ser_transfer.predict call.wav recordings/ --out results.csv
+python -m ser_transfer.predict interview.mp3 --timeline
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_transfer._bars import progress_bar, steps_bar
+from ser_transfer._command import INTERRUPTED, CallableModule, SettingsError, command
+from ser_transfer._setting import setting
+from ser_transfer.audio import AudioError, duration_seconds
+from ser_transfer.model import SHIPPED_MODEL, SHIPPED_MODELS, EmotionModel
+from ser_transfer.results import (
+    BASELINE,
+    MODEL,
+    TEXT,
+    TIMELINE,
+    Journal,
+    ResultsError,
+    ResultTable,
+    TimelineFormat,
+    ask_model,
+    ask_words,
+    check_table,
+    find_recordings,
+    follow_into,
+    followed,
+    segments_table,
+    timeline_paths,
+    usable,
+    write_table,
+)
+from ser_transfer.timeline import TimelineSettings
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from ser_transfer.transcription import Transcriber
+
+MOST_PRINTED = 200  # rows of a table that people read on a screen
+MOST_TOLD = 10  # errors, one by one; the table has all of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AskingSettings:
+    """Whom to ask about what, and where the answers go."""
+
+    files_or_folders: tuple[str, ...] = setting(
+        (), help="recordings, and folders to search for them; the same as giving them first"
+    )
+    model: str = setting(
+        SHIPPED_MODEL,
+        help="folder of a run or of its model, any folder or Hub id of a checkpoint for audio classification "
+        f"whose labels are emotions, or a shipped one: {', '.join(SHIPPED_MODELS)}",
+    )
+    revision: str | None = setting(None, help="commit, tag or branch of the model's Hub id")
+    weights: str | None = setting(None, help="file with the weights of the model's encoder, yamnet or vggish")
+    baseline: str | None = setting(
+        None, help=f"a model to set beside it, such as {SHIPPED_MODELS[-1]}: do they agree?"
+    )
+    transcribe: str | None = setting(
+        None, help="Hub id or folder of a speech-recognition checkpoint: adds the words"
+    )
+    out: str | None = setting(
+        None,
+        help="results.csv, .jsonl or .parquet; with --timeline a folder. What was answered is kept beside it "
+        "in a .journal, and the same command goes on from there. Default: a table on the screen",
+    )
+    restart: bool = setting(False, help="throw the results in --out away and start over")
+    device: str = setting("auto", help="auto (CUDA, then MPS, then CPU), or a torch device such as cuda:1")
+    n_workers: int | None = setting(
+        None,
+        help="recordings answered at once on a CPU, or decoding threads for a GPU; default: one per core",
+    )
+    timeline: bool = setting(False, help="follow emotion through each recording, in segments")
+    format: TimelineFormat = setting(
+        "csv", help="of timelines: csv, json, txt (Audacity's labels) or vtt (WebVTT)"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings(TimelineSettings, _AskingSettings):
+    """Name the emotion of recordings, or follow it through them."""
+
+    min_confidence: float | None = setting(
+        None,
+        help="from 0 to 1: leave the emotion of a recording, or segment, empty where its calibrated "
+        "probability is less",
+    )
+
+    @property
+    def of_timelines(self) -> TimelineSettings:
+        """The settings of timelines alone."""
+        return TimelineSettings(**{name: getattr(self, name) for name in asdict(TimelineSettings())})
+
+    def check(self) -> None:
+        """Refuse flags that mean nothing together, before anything is loaded.
+
+        Raises:
+            SettingsError: If there are any.
+        """
+        if not self.files_or_folders:
+            raise SettingsError(
+                "no recordings: give files and folders, python -m ser_transfer.predict call.wav"
+            )
+        if self.timeline and self.baseline is not None:
+            raise SettingsError(
+                "--timeline follows one model: leave --baseline away, or run it again with that"
+            )
+        if self.timeline and self.out is not None and Path(self.out).suffix:
+            raise SettingsError(
+                f"--timeline writes one file per recording, and {self.out} is no folder: give --out "
+                f"{Path(self.out).stem} --format vtt"
+            )
+        only = {**asdict(TimelineSettings()), "format": "csv"}
+        stray = [name for name, default in only.items() if getattr(self, name) != default]
+        stray = [f"--{name.replace('_', '-')}" for name in stray if name != "min_confidence"]
+        if stray and not self.timeline:
+            raise SettingsError(f"{', '.join(stray)} says how to follow a recording: add --timeline")
+        if self.out is not None and not self.timeline:
+            check_table(Path(self.out))
+
+
+def predict(
+    files_or_folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    model: EmotionModel | str | Path = SHIPPED_MODEL,
+    *,
+    baseline: EmotionModel | str | Path | None = None,
+    min_confidence: float | None = None,
+    transcriber: Transcriber | None = None,
+    n_workers: int | None = None,
+) -> DataFrame:
+    """Name the emotion of recordings, in one table.
+
+    Args:
+        files_or_folders: A recording, a folder to search for them, or several of either.
+        model: From `EmotionModel.from_pretrained`, or what that takes.
+        baseline: A model to set beside it.
+        min_confidence: The emotion is left empty where its calibrated probability is less.
+        transcriber: From `ser_transfer.transcription.Transcriber.load`, to add the words.
+        n_workers: Recordings answered at once on a CPU, or decoding threads; None for one per core.
+
+    Returns:
+        One row per recording, in the order given: file, seconds, emotion, confidence, one probability per
+        emotion, those of the baseline and the text where they are asked for, and the error of one that could
+        not be used.
+    """
+    one = isinstance(files_or_folders, str | os.PathLike)
+    files = find_recordings([files_or_folders] if one else files_or_folders)  # type: ignore[list-item, arg-type]
+    parts = {MODEL: _loaded(model)} | ({} if baseline is None else {BASELINE: _loaded(baseline)})
+    journal = Journal()
+    _ask(journal, files, parts, transcriber, n_workers)
+    return _table(journal, files, parts, min_confidence, transcriber).frame()
+
+
+def _loaded(model: EmotionModel | str | Path) -> EmotionModel:
+    return EmotionModel.from_pretrained(model) if isinstance(model, str | Path) else model
+
+
+def _ask(
+    journal: Journal,
+    files: Sequence[str],
+    parts: Mapping[str, EmotionModel],
+    transcriber: Transcriber | None,
+    n_workers: int | None,
+) -> int:
+    """Ask everyone what is not in the journal, one after the other; return how many questions that were."""
+    n_asked = 0
+    for part, model in parts.items():
+        of_part = files if part == MODEL else usable(journal, files)
+        with progress_bar(model.name) as advance:
+            n_asked += ask_model(journal, part, model, of_part, n_workers=n_workers, on_recording=advance)
+    if transcriber is not None:
+        with progress_bar(transcriber.name) as advance:
+            n_asked += ask_words(journal, transcriber, usable(journal, files), on_recording=advance)
+    return n_asked
+
+
+def _table(
+    journal: Journal,
+    files: Sequence[str],
+    parts: Mapping[str, EmotionModel],
+    min_confidence: float | None,
+    transcriber: Transcriber | None,
+) -> ResultTable:
+    return ResultTable.of(
+        journal,
+        files,
+        parts[MODEL].classes,
+        min_confidence=min_confidence,
+        baseline_classes=parts[BASELINE].classes if BASELINE in parts else None,
+        text=transcriber is not None,
+    )
+
+
+def _run(settings: PredictSettings) -> int:
+    settings.check()
+    files = find_recordings(settings.files_or_folders)
+    if not files:
+        raise SettingsError(
+            f"no audio files below {', '.join(settings.files_or_folders)}: name them one by one"
+        )
+    if settings.out is None and len(files) > (1 if settings.timeline else MOST_PRINTED):
+        where = "a folder, --out timelines" if settings.timeline else "a file, --out results.csv"
+        raise SettingsError(f"{len(files)} recordings are too many for the screen: give {where}")
+    parts = {
+        MODEL: EmotionModel.from_pretrained(
+            settings.model, revision=settings.revision, weights=settings.weights, device=settings.device
+        )
+    }
+    print(_introduction(parts[MODEL], settings.model), file=sys.stderr)
+    if settings.baseline is not None:
+        parts[BASELINE] = EmotionModel.from_pretrained(settings.baseline, device=settings.device)
+    transcriber = None
+    if settings.transcribe is not None:
+        from ser_transfer.transcription import Transcriber
+
+        transcriber = Transcriber.load(settings.transcribe, device=settings.device)
+    try:
+        with closing(_journal(settings, files, parts)) as journal:
+            if settings.timeline:
+                return _follow(settings, journal, files, parts[MODEL], transcriber)
+            return _answer(settings, journal, files, parts, transcriber)
+    except KeyboardInterrupt:
+        if settings.out is not None:
+            raise
+        print("interrupted; with --out, what was finished would have been kept", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _introduction(model: EmotionModel, name: str) -> str:
+    """Say in one line who answers, how well it knows speakers it had not heard, and what would be better."""
+    known, line = model.training, f"model: {model.name}"
+    if known.get("uar") is not None:
+        interval = known.get("uar_interval")
+        within = "" if interval is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"
+        whom = "had not heard" if known.get("speaker_independent", True) else "HAD HEARD"
+        line += (
+            f", UAR {known['uar']:.3f}{within} on speakers that it {whom} ({known.get('split', 'held out')})"
+        )
+    if name in SHIPPED_MODELS:
+        line += (
+            "; it ships with this package and knows German acted speech. For yours, train one (python -m "
+            "ser_transfer.train --help) and give --model outputs/RUN/model"
+        )
+    return line
+
+
+def _journal(settings: PredictSettings, files: Sequence[str], parts: Mapping[str, EmotionModel]) -> Journal:
+    """Open the journal beside the output, or one that is not kept."""
+    if settings.out is None:
+        return Journal()
+    out = Path(settings.out)
+    path = out / "timelines.journal" if settings.timeline else out.with_name(f"{out.name}.journal")
+    if out.is_file() and not path.is_file() and not settings.restart:
+        raise ResultsError(
+            f"{out} is there already, and {path.name}, which would say what of, is not: name another --out, "
+            "or write over it with --restart"
+        )
+    follows_from: dict[str, object] = {
+        part: f"{model.name} ({model.fingerprint[:12]})" for part, model in parts.items()
+    }
+    follows_from |= {"transcribe": settings.transcribe, "min_confidence": settings.min_confidence}
+    if settings.timeline:
+        follows_from |= {**asdict(settings.of_timelines), "format": settings.format}
+    return Journal.open(path, follows_from, settings.files_or_folders, files, restart=settings.restart)
+
+
+def _answer(
+    settings: PredictSettings,
+    journal: Journal,
+    files: Sequence[str],
+    parts: Mapping[str, EmotionModel],
+    transcriber: Transcriber | None,
+) -> int:
+    """Answer each recording as a whole, into a table."""
+    n_asked = _ask(journal, files, parts, transcriber, settings.n_workers)
+    table = _table(journal, files, parts, settings.min_confidence, transcriber)
+    if settings.out is None:
+        print(table)
+    elif n_asked or journal.n_gone or not Path(settings.out).is_file():
+        write_table(Path(settings.out), table)
+    told = []
+    if settings.min_confidence is not None:
+        told.append(f"{table.n_abstained} below {settings.min_confidence:g}, without an emotion")
+    if BASELINE in parts:
+        told.append(
+            f"the baseline agrees on {table.count('agree', True)}, disagrees on {table.count('agree', False)}"
+        )
+    return _told(settings, journal, files, told, n_asked)
+
+
+def _follow(
+    settings: PredictSettings,
+    journal: Journal,
+    files: Sequence[str],
+    model: EmotionModel,
+    transcriber: Transcriber | None,
+) -> int:
+    """Follow emotion through each recording, into a file each, or through one onto the screen."""
+    following = settings.of_timelines
+    with steps_bar(model.name) as advance:
+        on_progress = _by_seconds(files, advance)
+        if settings.out is None:
+            [file] = files
+            timeline = followed(file, model, following, transcriber, partial(on_progress, file))
+        else:
+            paths = timeline_paths(files, Path(settings.out), settings.format)
+            n_asked = follow_into(
+                journal, model, following, paths, transcriber=transcriber, on_progress=on_progress
+            )
+    if settings.out is None:
+        print(segments_table(timeline))
+        return 0
+    n_segments = sum((journal.get(TIMELINE, file) or {}).get("n_segments", 0) for file in files)
+    return _told(settings, journal, files, [f"{n_segments} segments"], n_asked)
+
+
+def _by_seconds(files: Sequence[str], advance: Callable[[int, str], None]) -> Callable[[str, float], None]:
+    """Count seconds of sound on a bar whose steps they are; lengths are looked up only where it shows."""
+    n_seconds = 0
+    if sys.stderr.isatty():
+        for file in files:
+            with suppress(AudioError):
+                n_seconds += math.ceil(duration_seconds(file))
+    reached: dict[str, int] = {}
+
+    def on_progress(file: str, seconds: float) -> None:
+        for _ in range(int(seconds) - reached.get(file, 0)):
+            advance(n_seconds, f"seconds, {Path(file).name}")
+        reached[file] = int(seconds)
+
+    return on_progress
+
+
+def _told(
+    settings: PredictSettings, journal: Journal, files: Sequence[str], told: Sequence[str], n_asked: int
+) -> int:
+    """Tell on standard error what was done, and what was not and why; return the exit code."""
+    failures = journal.failures((MODEL, BASELINE, TEXT, TIMELINE), files)
+    for _, error in list(failures.values())[:MOST_TOLD]:
+        print(f"error: {error}", file=sys.stderr)
+    line = f"{len(files)} recording{'s' * (len(files) != 1)}: {len(files) - len(failures)} done"
+    if failures:
+        reasons = Counter(error.reason for _, error in failures.values()).most_common()
+        line += f", {len(failures)} could not be used ({', '.join(f'{reason} {n}' for reason, n in reasons)})"
+    line = "; ".join([line, *told])
+    if settings.out is not None:
+        line += f"; {'written to' if n_asked else 'all of it was there already in'} {settings.out}"
+        line += "" if n_asked else ", and --restart does it again"
+    print(line, file=sys.stderr)
+    return 1 if failures else 0
+
+
+main = command(PredictSettings, _run, words="files_or_folders")
+sys.modules[__name__].__class__ = CallableModule
+
+if __name__ == "__main__":
+    sys.exit(main())
