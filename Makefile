@@ -1,9 +1,9 @@
-# Two commands: `make quickstart` and `make test`. Both make their own environment.
+# Two commands: `make quickstart` and `make test`; `make demo` opens the page. Each makes its environment.
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 
-.PHONY: quickstart test clean
+.PHONY: quickstart test demo shipped-models clean
 
 quickstart: $(VENV)/.installed
 	$(PY) -m ser_transfer.quickstart
@@ -12,7 +12,14 @@ test: $(VENV)/.installed
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --dist worksteal
+
+demo: $(VENV)/.installed
+	$(PY) -m ser_transfer.demo
+
+# The models in ser_transfer/model/shipped, from EmoDB in EMODB: make shipped-models EMODB=data/emodb CUT=--cut
+shipped-models: $(VENV)/.installed
+	$(PY) -m ser_transfer.model.shipped --root "$(EMODB)" $(CUT)
 
 # The stamp is written last, so an interrupted installation is taken up again.
 $(VENV)/.installed: pyproject.toml

@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# Tests that run side by side have a core each: set before torch and NumPy start their threads.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
 import soundfile

@@ -24,15 +24,19 @@ ROWS = (
     {"model", "contest"},
     {"transcription", "explanation"},
     {"results"},
+    {"interface"},
     {"_bars"},
     {"_command"},
     {"_settings", "_stored"},
-    {"embed", "audit", "explore", "interface"},
+    {"embed", "audit", "explore"},
     {"train", "finetune", "pretrain", "compare", "evaluate", "predict", "demo"},
     {"quickstart"},
     {"__init__", "__main__"},
 )
-VERBS = ("explore", "embed", "audit", "train", "pretrain", "finetune", "compare", "evaluate", "quickstart")
+VERBS = (
+    *("explore", "embed", "audit", "train", "pretrain", "finetune", "compare", "evaluate"),
+    *("predict", "demo", "quickstart"),
+)
 HEAVY = ("torch", "transformers", "librosa", "sklearn", "datasets", "matplotlib")
 
 

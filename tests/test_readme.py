@@ -5,16 +5,20 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from ser_transfer import quickstart
 from ser_transfer._command import parse_settings
 from ser_transfer.audit import AuditSettings
 from ser_transfer.compare import CompareSettings
+from ser_transfer.demo import DemoSettings
 from ser_transfer.embed import EmbedSettings
 from ser_transfer.evaluate import EvaluateSettings
 from ser_transfer.explore import ExploreSettings
 from ser_transfer.finetune import FinetuneSettings
+from ser_transfer.predict import PredictSettings
 from ser_transfer.pretrain import PretrainSettings
 from ser_transfer.train import TrainSettings
 
@@ -22,10 +26,12 @@ ROOT = Path(__file__).parents[1]
 SETTINGS = {
     "audit": AuditSettings,
     "compare": CompareSettings,
+    "demo": DemoSettings,
     "embed": EmbedSettings,
     "evaluate": EvaluateSettings,
     "explore": ExploreSettings,
     "finetune": FinetuneSettings,
+    "predict": PredictSettings,
     "pretrain": PretrainSettings,
     "quickstart": quickstart.QuickstartSettings,
     "train": TrainSettings,
@@ -45,7 +51,8 @@ def commands():
 @pytest.mark.parametrize(("verb", "arguments"), list(commands()))
 def test_a_command_in_a_document_is_understood(verb, arguments, monkeypatch):
     monkeypatch.chdir(ROOT)
-    parse_settings(SETTINGS[verb], shlex.split(arguments, comments=True), verb)
+    words = {"predict": "files_or_folders", "demo": "model"}.get(verb)
+    parse_settings(SETTINGS[verb], shlex.split(arguments, comments=True), verb, words=words)
 
 
 def test_the_files_that_the_documents_link_to_are_there():
@@ -55,14 +62,18 @@ def test_the_files_that_the_documents_link_to_are_there():
 
 
 def test_the_python_of_the_readme_runs(shared, tmp_path, monkeypatch, capsys):
-    [code] = re.findall(r"```python\n(.*?)```", DOCUMENTS["README.md"], re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", DOCUMENTS["README.md"], re.DOTALL)
     for actor in ("Actor_07", "Actor_17", "Actor_24"):
         for path in sorted((shared / "corpora" / "ravdess" / actor).glob("*-01-*.flac"))[::4]:
             (tmp_path / "data" / "ravdess" / actor).mkdir(parents=True, exist_ok=True)
             shutil.copy(path, tmp_path / "data" / "ravdess" / actor)
+    samples, rate = soundfile.read(path)
+    soundfile.write(tmp_path / "call.wav", samples, rate)
+    soundfile.write(tmp_path / "interview.mp3", np.tile(samples, 3), rate)
     monkeypatch.chdir(tmp_path)
     with pytest.warns(UserWarning, match="1440"):
-        exec(code, {})
+        exec("\n".join(blocks), {})
     printed = capsys.readouterr().out
+    assert "WEBVTT" in printed
     assert "handcrafted" in printed
     assert "mfcc (baseline)" in printed
