@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ser_transfer.audio._blocks import SILENCE_PEAK, Tally, beyond_float32, none_left, read_blocks
-from ser_transfer.audio._decoders import Waveform, declared_seconds, decoded
+from ser_transfer.audio._decoders import Waveform, declared_seconds, decoded, decoded_blocks
 from ser_transfer.audio._source import AudioError, AudioSource, Reason, Recording, Segment
 
 __all__ = [
@@ -127,8 +127,7 @@ def duration_seconds(source: AudioSource) -> float:
     seconds = declared_seconds(recording, container)
     if seconds is not None:
         return seconds
-    mono, rate = decoded(recording, container, Segment())
-    return len(mono) / rate
+    return sum(len(block) / rate for rate, block in decoded_blocks(recording, container, Segment()))
 
 
 def _refuse_unusable(mono: Waveform, rate: int, name: str, segment: Segment, min_seconds: float) -> None:

@@ -13,6 +13,9 @@ from ser_transfer.audio._source import AudioError, AudioSource, Recording, Segme
 # Full scale is 1. One step of 16-bit sound, -90.3 dBFS: less than that about the mean is the flicker of
 # a muted channel, and no recording of a voice, however quiet, stays below it.
 SILENCE_PEAK = 2.0**-15
+# 32-bit integers that were written as floats reach it; what goes beyond is a damaged exponent, whose square
+# float32 may not hold.
+LOUDEST_PEAK = 2.0**31
 
 
 class Tally:
@@ -47,6 +50,8 @@ class Tally:
         """Raise an AudioError if a sample so far is NaN or infinite."""
         if self.n_not_finite:
             raise AudioError("non_finite", name, f"{self.n_not_finite} samples are NaN or infinite")
+        if self.n_samples and self.peak > LOUDEST_PEAK:
+            raise AudioError("non_finite", name, f"its samples reach {self.peak:.1g}, and full scale is 1")
 
     def refuse(self, rate: int, name: str, min_seconds: float) -> None:
         """Raise the AudioError that the recording deserves now that it has ended, if it deserves one."""

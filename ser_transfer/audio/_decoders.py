@@ -5,11 +5,13 @@ Both read block by block, so that memory follows what is in the file and not wha
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +50,19 @@ class _BytesFile(io.BytesIO):
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: len(self.getbuffer())}[whence]
         return super().seek(max(0, base + offset))
+
+
+class _FFmpegFile:
+    """A file for FFmpeg: a seek that leads nowhere, as in a damaged ASF, fails, and raises nothing here."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):  # before the beginning: of a file, and of bytes
+            return -errno.EINVAL  # as AVERROR has it
 
 
 def decoded(recording: Recording, container: Container, segment: Segment) -> tuple[Waveform, int]:
@@ -109,8 +124,10 @@ def _libsndfile(recording: Recording) -> Iterator[soundfile.SoundFile]:
 
     if recording.data is None and recording.name.lower().endswith(".raw"):
         raise _Refused("libsndfile: a .raw file tells neither its rate nor its format")
+    # Bytes where the system has bytes: a name on disk need not be UTF-8, which soundfile would make of it.
+    path = recording.name if sys.platform == "win32" else os.fsencode(recording.name)
     try:
-        file = soundfile.SoundFile(recording.name if recording.data is None else _BytesFile(recording.data))
+        file = soundfile.SoundFile(path if recording.data is None else _BytesFile(recording.data))
     except soundfile.LibsndfileError as error:
         raise _Refused(f"libsndfile: {error.error_string.rstrip('.')}") from error
     with file:
@@ -155,7 +172,7 @@ def _ffmpeg(recording: Recording) -> Iterator[InputContainer]:
     with recording.open() as opened:
         try:
             container = av.open(
-                opened, options={"format_whitelist": _FFMPEG_FORMATS}, metadata_errors="replace"
+                _FFmpegFile(opened), options={"format_whitelist": _FFMPEG_FORMATS}, metadata_errors="replace"
             )
         except av.FFmpegError as error:
             raise _Refused(f"FFmpeg: {error.strerror}") from error

@@ -25,6 +25,7 @@ INTRODUCTION = """\
 Drop recordings, or one zip of them, and get a table to download. Up to {n_files:,} files at a time, each up \
 to {megabytes:g} MB and {duration}."""
 
+RUNNING = " …"  # ends what is said while more is to come
 REFRESH_SECONDS = 1.0  # between two looks at the table while it grows
 DOWNLOAD = "emotions.csv"
 N_TOLD = 8  # files that could not be used, told above the table; the table has all
@@ -97,7 +98,7 @@ def batch_tab(models: Sequence[EmotionModel], limits: Limits) -> None:
                     rows[place] = row
                     progress((len(rows), len(found)), desc="Files", unit="files")
                     if time.monotonic() - shown_at > REFRESH_SECONDS:
-                        so_far = f"{len(rows):,} of {len(found):,} files …"
+                        so_far = f"{len(rows):,} of {len(found):,} files{RUNNING}"
                         yield (so_far, *_results(rows, chosen), gr.skip())
                         shown_at = time.monotonic()
             except (SerTransferError, OSError) as error:
@@ -112,8 +113,14 @@ def batch_tab(models: Sequence[EmotionModel], limits: Limits) -> None:
                 gr.DownloadButton(value=str(file), visible=True),
             )
 
+    def stopped(words: str) -> str:
+        """Say that nothing more will come."""
+        if not words.endswith(RUNNING):
+            return words
+        return f"{words.removesuffix(RUNNING)}, then stopped: there is no download."
+
     running = start.click(run, [files, model], [told, panel, table, download], api_name="batch")
-    stop.click(None, cancels=running, api_visibility="private")
+    stop.click(stopped, told, told, cancels=running, api_visibility="private")
 
 
 def _results(rows: dict[int, BatchRow], model: EmotionModel) -> tuple[Any, Any]:

@@ -17,7 +17,8 @@ class Refinement:
 
     A window across a boundary is answered by whichever side is the louder, so the path, which saw long
     windows only, sets the boundary up to half a window into the quieter side. Windows half as long halve
-    that. On recordings built of RAVDESS, 69 % of boundaries lay within a hop of 0.5 s before, and 86 % after.
+    that: in 60 recordings built of RAVDESS clips, followed by a model that knows their three emotions from
+    windows of both lengths, 66 % of boundaries lay within a hop of 0.5 s before, and 93 % after.
 
     Attributes:
         starts: First samples of the windows to ask, ascending, each once.

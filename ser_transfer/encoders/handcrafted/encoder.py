@@ -15,7 +15,9 @@ from ser_transfer.encoders.base import Encoder, EncoderError, HiddenStates, Wave
 from ser_transfer.encoders.handcrafted.frames import SAMPLING_RATE, Array, Mask
 
 FEATURES_VERSION = 1  # raise it when a change of code changes a number that the settings do not show
-FULL_SCALE = 2.0**31  # of 32-bit integers left unscaled; beyond it, squares leave float32's range
+# Twice what read_audio lets pass, 32-bit integers left unscaled, since resampling overshoots; squares of much
+# more leave float32's range.
+FULL_SCALE = 2.0**32
 MIN_SECONDS = 0.05  # two to three periods of a low voice; less says nothing of it
 
 Layers = Sequence[tuple[Array, Mask]]
