@@ -194,3 +194,16 @@ def test_rates_are_per_second():
     mean = dict(zip(rhythm.RHYTHM, rhythm.rhythm_features(frames, pitch.voiced).mean(axis=0), strict=True))
     assert mean["voiced_segments_per_second"] == pytest.approx(4.0, rel=0.1)  # one every 0.25 s
     assert mean["level_peaks_per_second"] == pytest.approx(4.0, rel=0.1)
+
+
+def test_a_peak_of_one_rounding_step_has_a_frequency_within_its_lag():
+    """Faint noise and stuck samples make such; the vertex of their parabola used to lie at infinity."""
+    n_lags, lag = 280, 100
+    flat = np.full((1, n_lags), np.float32(0.5))
+    flat[0, lag] = np.nextafter(np.float32(0.5), np.float32(1))
+    flat[0, lag - 1] = np.nextafter(flat[0, lag - 1], np.float32(0))
+    frequencies, heights = f0._candidates(flat)
+    best = heights[0].argmax()
+    assert 16_000 / (lag + 0.5) <= frequencies[0, best] <= 16_000 / (lag - 0.5)
+    assert np.isfinite(frequencies).all()
+    assert (frequencies > 0).all()

@@ -103,6 +103,17 @@ def test_no_segment_is_shorter_than_the_least():
         assert min(lengths) >= least - 1e-9
 
 
+def test_where_emotions_are_said_to_last_longer_fewer_switches_are_believed():
+    rng = np.random.default_rng(4)
+    parts = [(CLASSES[number % 3], float(rng.uniform(1.5, 4.0))) for number in range(30)]
+    n_segments = [
+        len(timeline_of(tones(*parts), TimelineSettings(mean_segment_seconds=mean)).segments)
+        for mean in (1.0, 5.0, 60.0, 1e6)
+    ]
+    assert n_segments == sorted(n_segments, reverse=True)
+    assert n_segments[0] > n_segments[1] > n_segments[2] > n_segments[3]
+
+
 def test_confidence_is_the_mean_smoothed_probability_and_abstention_follows_it():
     recording = tones(("anger", 6.0), ("fear", 6.0), ("neutral", 6.0))
     sure = timeline_of(recording)

@@ -85,11 +85,12 @@ def _candidates(autocorrelation: Array) -> tuple[Array, Array]:
     best = _largest(ranked, N_CANDIDATES)
     left, centre, right = (np.take_along_axis(values, best, 1) for values in (left, centre, right))
     found = np.take_along_axis(is_peak, best, 1)
-    # Where samples stand still, as those of a stuck recorder do, a peak may be no higher than rounding.
+    # Where samples stand still, as those of a stuck recorder or in a faint noise do, a peak may be no higher
+    # than rounding; its vertex lies within half a lag all the same.
     curvature = 2 * centre - left - right
     curved = found & (curvature > 0)
     slope = np.where(curved, 0.5 * (right - left), 0.0)
-    shift = slope / np.where(curved, curvature, 1.0)  # vertex of the parabola
+    shift = np.clip(slope / np.where(curved, curvature, 1.0), -0.5, 0.5)  # vertex of the parabola
     height = np.where(found, np.minimum(centre + 0.25 * (right - left) * shift, 1.0), 0.0)
     return (SAMPLING_RATE / (lags[best] + shift)).astype(np.float32), height.astype(np.float32)
 
