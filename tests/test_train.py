@@ -284,7 +284,7 @@ def test_a_head_on_sequences_is_trained_from_the_command_line(arguments, trainin
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert set(metrics["systems"]) == {"mfcc (mean_mlp)", "mfcc", "majority class"}
     assert (tmp_path / "run" / "training_mfcc_mean_mlp.png").exists()
-    assert not (tmp_path / "run" / "model").exists()
+    assert (tmp_path / "run" / "model" / "head.safetensors").is_file()
 
 
 def test_a_head_on_sequences_wants_one_layer(arguments, capsys):

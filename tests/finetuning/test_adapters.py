@@ -126,6 +126,7 @@ def test_plain_peft_loads_a_saved_adapter_with_its_head(name, tmp_path):
     assert json.loads((tmp_path / "training.json").read_text()) == {
         "speakers": ["p1"],
         "classes": list(CLASSES),
+        "layer": "last",
     }
     n_bytes = (tmp_path / "adapter_model.safetensors").stat().st_size
     assert n_bytes < 5 * sum(p.numel() for p in net.parameters() if p.requires_grad) + 20_000

@@ -279,7 +279,7 @@ def test_the_loss_falls_on_a_few_clips(checkpoint, name):
 # Clips
 
 
-class SomeClips:
+class SomeClips(Clips):
     """Waveforms that count their own samples."""
 
     sampling_rate, min_samples = 16_000, FIELD + 2 * HOP
