@@ -94,7 +94,8 @@ def build_demo(
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
             with gr.Tab("Listen", id="listen"):
                 listen_tab(speaking, Examples(corpus), limits)
-            with gr.Tab("Live", id="live"):
+            # Rendered with the page: who presses "Record" before Gradio's recorder is loaded gets an error.
+            with gr.Tab("Live", id="live", render_children=True):
                 live_tab(speaking, limits)
             with gr.Tab("Compare", id="compare"):
                 compare_tab(None if runs is None else Path(runs))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from html import escape
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from gradio import processing_utils
 from ser_transfer.audio import AudioError
 from ser_transfer.errors import SerTransferError
 from ser_transfer.interface.answers_shown import listened_html, readings_html, timeline_html
-from ser_transfer.interface.examples import Examples
+from ser_transfer.interface.examples import Example, Examples
 from ser_transfer.interface.limits import InterfaceError, Limits
 from ser_transfer.interface.pictures import clock, sound_lanes
 from ser_transfer.interface.readings import (
@@ -40,7 +41,22 @@ EMPTY = (
     '<div class="empty"><p>Record a sentence, drop a file, or press an example.<br/>'
     "Every model answers by itself, side by side with the handcrafted baseline.</p></div>"
 )
-NOTHING = ("", "", "")
+WAITING = '<p class="hint waiting">…</p>'
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A recording that could be read: where it lies, and how long it is."""
+
+    path: str
+    seconds: float
+
+
+@dataclass
+class Visit:
+    """What one visitor hears now; None before the first recording, and where it could not be read."""
+
+    heard: Heard | None = None
 
 
 def listen_tab(models: Sequence[Speaking], examples: Examples, limits: Limits) -> None:
@@ -81,95 +97,161 @@ def listen_tab(models: Sequence[Speaking], examples: Examples, limits: Limits) -
         tracks = styled_html("", elem_id="listen-tracks", script=player_script())
         timelines = styled_html("", elem_id="listen-timelines")
         listened = styled_html("", elem_id="listen-listened")
+    visit = gr.State(Visit())  # copied for every visitor
+
+    tab = Listening(models, limits, tracks)
+    private: dict[str, Any] = {"api_visibility": "private", **_queued(limits)}
+    shown = audio.change(
+        tab.read,
+        [audio, visit],
+        [readings, tracks, timelines, listened],
+        show_progress_on=readings,
+        **private,
+    )
+    # Each is an event of its own, so that its progress covers what it makes and not what can be read already.
+    followed = shown.then(tab.follow, visit, timelines, **private)
+    followed.then(tab.explain, [visit, explain], listened, **private)
+    explain.change(tab.explain, [visit, explain], listened, **private)
+    for button, example in buttons:
+        button.click(_giving(example), None, audio, **private)
+    _place_api(tab, audio, limits)
+
+
+class Listening:
+    """What the tab does, for its page and for its API."""
+
+    def __init__(self, models: Sequence[Speaking], limits: Limits, tracks: gr.HTML) -> None:
+        self._models = models
+        self._limits = limits
+        self._tracks = tracks
+
+    @property
+    def default_model(self) -> str:
+        """The name of the model that is asked where none is named."""
+        return self._models[0].name
 
     def read(
+        self,
         path: str | None,
-        wants_reasons: bool,
+        visit: Visit,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio knows
-    ) -> Iterator[tuple[str, str, str, str]]:
-        """Show all there is to say of a recording, each part as soon as it is known."""
+    ) -> tuple[str, str, str, str]:
+        """Show what every model says of a recording, and what it looks like."""
+        visit.heard = None
         if path is None:
-            yield EMPTY, *NOTHING
-            return
+            return EMPTY, "", "", ""
         try:
-            waveform = hear(path, limits)
+            waveform = hear(path, self._limits)
         except (InterfaceError, AudioError) as error:
             words = in_their_words(error)
             gr.Warning(words, title="This recording cannot be used")
-            yield f'<p class="cannot" role="alert">{escape(words)}</p>', *NOTHING
-            return
+            return f'<p class="cannot" role="alert">{escape(words)}</p>', "", "", ""
         told: list[Reading] = []
-        for number, each in enumerate(models):
-            progress(number / len(models), desc=f"Asking {each.name}")
+        for number, each in enumerate(self._models):
+            progress(number / len(self._models), desc=f"Asking {each.name}")
             told.append(read_with(each, path))
-        same: Any = gr.skip()  # an output that is sent again would stop what is being played
-        yield readings_html(told), player_html(tracks, waveform) + sound_lanes(waveform), "", ""
-        followed = ""
-        if len(waveform) >= TIMELINE_SECONDS * SHOWN_RATE:
-            for reading in told:
-                if reading.prediction is not None:
-                    followed += _followed(reading.speaking, path, len(waveform) / SHOWN_RATE, progress)
-                    yield same, same, followed, same
-        if wants_reasons:
-            yield same, same, same, _reasons(told_models(told), path, waveform, limits)
+        picture = player_html(self._tracks, waveform) + sound_lanes(waveform)
+        visit.heard = Heard(path, len(waveform) / SHOWN_RATE)
+        return readings_html(told), picture, "", ""
 
-    def reasons(path: str | None, wants_reasons: bool) -> str:
-        """Show what the models listened to, or hide it."""
-        if path is None or not wants_reasons:
-            return ""
-        try:
-            return _reasons(models, path, hear(path, limits), limits)
-        except (InterfaceError, AudioError):
-            return ""  # the reading of the same file has said so
+    def follow(
+        self,
+        visit: Visit,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio knows
+    ) -> Iterator[Any]:
+        """Show the timeline of every model, each as soon as it is known."""
+        heard = visit.heard
+        if heard is None or heard.seconds < TIMELINE_SECONDS:
+            yield ""
+            return
+        yield WAITING
+        lanes = ""
+        for each in self._models:
 
-    def predict(recording: str | None) -> dict[str, Any]:
+            def on_progress(done: float, name: str = each.name) -> None:
+                progress(min(done / heard.seconds, 1.0), desc=f"Following with {name}")
+
+            with suppress(AudioError):  # its reading has said so
+                lanes += timeline_html(each, timeline_of(each, heard.path, on_progress))
+            if visit.heard is not heard:  # what is known too late belongs to no recording on the page
+                yield gr.skip()
+                return
+            yield lanes
+
+    def explain(self, visit: Visit, is_wanted: bool) -> Iterator[Any]:
+        """Show what every model listened to, or hide it."""
+        heard = visit.heard
+        if heard is None or not is_wanted:
+            yield ""
+            return
+        longest = self._limits.max_explained_seconds
+        if heard.seconds > longest:
+            yield (
+                '<p class="hint">What the models listened to is shown for recordings up to '
+                f"{longest:g} s; this one lasts {clock(heard.seconds)}.</p>"
+            )
+            return
+        yield WAITING
+        found = []
+        for each in self._models:
+            with suppress(AudioError):  # its reading has said so
+                found.append(listened_to(each, heard.path))
+        words = f"<h2>What the models listened to</h2>{listened_html(found, heard.seconds)}"
+        yield words if visit.heard is heard else gr.skip()
+
+    def predict(self, recording: str | None) -> dict[str, Any]:
         """Ask every model about a recording.
 
         Returns:
             `seconds`; `agree` (null for one model); `readings`, for every model its name, emotion,
             confidence, probabilities, and the error where it cannot hear the recording.
         """
-        waveform = _heard_or_refused(recording, limits)
-        told = [read_with(each, str(recording)) for each in models]
-        return readings_as_json(told, len(waveform) / SHOWN_RATE)
+        heard = self._heard(recording)
+        return readings_as_json([read_with(each, heard.path) for each in self._models], heard.seconds)
 
-    def timeline(recording: str | None, model: str | None) -> dict[str, Any]:
+    def timeline(self, recording: str | None, model: str | None) -> dict[str, Any]:
         """Follow emotion through a recording with one model: segments, and probabilities over time."""
-        _heard_or_refused(recording, limits)
-        chosen = {each.name: each for each in models}.get(model or models[0].name)
-        if chosen is None:
+        heard = self._heard(recording)
+        names = [each.name for each in self._models]
+        if model not in names:
             raise gr.Error(
-                f"no model {model!r} on this page; there are {', '.join(each.name for each in models)}",
-                print_exception=False,
+                f"no model {model!r} on this page; there are {', '.join(names)}", print_exception=False
             )
+        chosen = self._models[names.index(model)]
         try:
-            return timeline_as_json(chosen.name, timeline_of(chosen, str(recording)))
+            return timeline_as_json(chosen.name, timeline_of(chosen, heard.path))
         except SerTransferError as error:
             raise gr.Error(in_their_words(error), print_exception=False) from None
 
-    shared: dict[str, Any] = {"concurrency_limit": limits.n_at_once, "concurrency_id": "models"}
-    audio.change(
-        read,
-        [audio, explain],
-        [readings, tracks, timelines, listened],
-        show_progress_on=readings,
-        api_visibility="private",
-        **shared,
-    )
-    explain.change(reasons, [audio, explain], listened, api_visibility="private", **shared)
-    for button, example in buttons:
-        button.click(
-            lambda example=example: str(example.make()), None, audio, api_visibility="private", **shared
-        )
+    def _heard(self, recording: str | None) -> Heard:
+        """Read the recording of an API call, or answer the call with what is wrong with it."""
+        if recording is None:
+            raise gr.Error(
+                "no recording: give a file, such as handle_file('clip.wav')", print_exception=False
+            )
+        try:
+            return Heard(recording, len(hear(recording, self._limits)) / SHOWN_RATE)
+        except (InterfaceError, AudioError) as error:
+            raise gr.Error(in_their_words(error), print_exception=False) from None
+
+
+def _place_api(tab: Listening, audio: gr.Audio, limits: Limits) -> None:
+    """Place the endpoints that programs call."""
     answer = gr.JSON(visible=False, label="Answer")
-    which = gr.Textbox(models[0].name, visible=False, label="Model")
-    gr.Button(visible=False).click(predict, audio, answer, api_name="predict", **shared)
-    gr.Button(visible=False).click(timeline, [audio, which], answer, api_name="timeline", **shared)
+    model = gr.Textbox(tab.default_model, visible=False, label="Model")
+    queued = _queued(limits)
+    gr.Button(visible=False).click(tab.predict, audio, answer, api_name="predict", **queued)
+    gr.Button(visible=False).click(tab.timeline, [audio, model], answer, api_name="timeline", **queued)
 
 
-def told_models(readings: Sequence[Reading]) -> list[Speaking]:
-    """Those models that could hear the recording."""
-    return [reading.speaking for reading in readings if reading.prediction is not None]
+def _queued(limits: Limits) -> dict[str, Any]:
+    """How requests that ask models wait: in one line."""
+    return {"concurrency_limit": limits.n_at_once, "concurrency_id": "models"}
+
+
+def _giving(example: Example) -> Callable[[], str]:
+    """Make the function of an example's button."""
+    return lambda: str(example.make())
 
 
 def player_html(component: gr.HTML, waveform: Waveform) -> str:
@@ -194,42 +276,3 @@ def player_html(component: gr.HTML, waveform: Waveform) -> str:
         f'<input type="range" min="0" max="{seconds:.3f}" step="0.1" value="0" aria-label="Position"/>'
         f"<output>{clock(seconds)}</output></div>"
     )
-
-
-def _followed(speaking: Speaking, path: str, seconds: float, progress: gr.Progress) -> str:
-    """Show the timeline of one model, or why there is none."""
-
-    def on_progress(done: float) -> None:
-        progress(min(done / seconds, 1.0), desc=f"Following with {speaking.name}")
-
-    try:
-        return timeline_html(speaking, timeline_of(speaking, path, on_progress))
-    except AudioError as error:
-        return f'<p class="cannot">{escape(in_their_words(error))}</p>'
-
-
-def _reasons(models: Sequence[Speaking], path: str, waveform: Waveform, limits: Limits) -> str:
-    """Show what each model listened to."""
-    seconds = len(waveform) / SHOWN_RATE
-    if seconds > limits.max_explained_seconds:
-        return (
-            f'<p class="hint">What the models listened to is shown for recordings up to '
-            f"{limits.max_explained_seconds:g} s; this one lasts {clock(seconds)}.</p>"
-        )
-    found = []
-    for each in models:
-        try:
-            found.append(listened_to(each, path))
-        except AudioError:
-            continue  # its reading has said so
-    return f"<h2>What the models listened to</h2>{listened_html(found, seconds)}"
-
-
-def _heard_or_refused(path: str | None, limits: Limits) -> Waveform:
-    """Read the recording of an API call, or answer the call with what is wrong with it."""
-    if path is None:
-        raise gr.Error("no recording: give a file, such as handle_file('clip.wav')", print_exception=False)
-    try:
-        return hear(Path(path), limits)
-    except (InterfaceError, AudioError) as error:
-        raise gr.Error(in_their_words(error), print_exception=False) from None

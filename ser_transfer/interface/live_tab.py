@@ -100,10 +100,21 @@ def live_tab(models: Sequence[Speaking], limits: Limits) -> None:
             raise gr.Error(str(error), print_exception=False) from None
         kept.pieces[path] = None
         kept.stream.hear(piece, rate, arrived)
-        kept.stream.read(arrived, time.time)
         kept.forget_pieces(time.time())
+        if not kept.stream.is_due:
+            return kept, gr.skip(), gr.skip()
+        kept.stream.read(arrived, time.time)
         return kept, live_html(kept.stream), live_chart_html(kept.stream)
 
+    # Mounted after the page, as in a tab, Gradio's recorder (6.31) forgets `stream_every` and sends a piece
+    # every 0.1 s. Between this event and its first piece lies the opening of the microphone.
+    audio.start_recording(
+        None,
+        None,
+        audio,
+        js=f"() => ({{__type__: 'update', stream_every: {READING_SECONDS}}})",
+        api_visibility="private",
+    )
     audio.start_recording(lambda: (None, IDLE, ""), None, [state, now_shown, chart], api_visibility="private")
     audio.stream(
         listen,

@@ -57,7 +57,8 @@ class LiveStream:
         rate: Hz, of the browser's audio; 0 before the first piece.
         recent: The last `WINDOW_SECONDS` at that rate.
         seconds_heard: Of audio that arrived.
-        elapsed: Seconds from the arrival of the first piece to that of the newest, and the first piece.
+        elapsed: Seconds that the stream has lasted.
+        n_pieces: Pieces that arrived.
     """
 
     model: EmotionModel
@@ -66,13 +67,20 @@ class LiveStream:
     recent: Waveform = field(default_factory=lambda: np.zeros(0, np.float32))
     seconds_heard: float = 0.0
     elapsed: float = 0.0
-    _begun: float | None = None
+    n_pieces: int = 0
+    _begun: float = 0.0
 
     @property
     def skipped_seconds(self) -> float:
         """How much audio was left out to keep up; 0 while that is within `LATE_SECONDS`."""
         missing = self.elapsed - self.seconds_heard
         return missing if missing > LATE_SECONDS else 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for a reading: every `READING_SECONDS`, however short the pieces."""
+        # Half of it less, as pieces of that length do not arrive on the tick.
+        return not self.moments or self.elapsed - self.moments[-1].at > READING_SECONDS / 2
 
     def use(self, model: EmotionModel) -> None:
         """Let a model read from now on; readings of another one are forgotten."""
@@ -91,10 +99,12 @@ class LiveStream:
         if rate != self.rate:
             self.rate, self.recent = rate, np.zeros(0, np.float32)
         seconds = len(piece) / rate
-        if self._begun is None:
-            self._begun = arrived - seconds
-        self.elapsed = arrived - self._begun
         self.seconds_heard += seconds
+        self.n_pieces += 1
+        if self.n_pieces <= 2:
+            # While the first piece opens the stream, Gradio's page sends no others: time counts from then on.
+            self._begun = arrived - self.seconds_heard
+        self.elapsed = arrived - self._begun
         keep = round(WINDOW_SECONDS * rate)
         self.recent = np.concatenate([self.recent, piece])[-keep:]
 

@@ -1,6 +1,7 @@
 """The tab Listen, in a real browser: what a visitor gives, and what the page then says."""
 
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -65,6 +66,27 @@ def test_a_segment_that_is_pressed_is_played_and_nothing_else(address, open_page
     )
     stopped = page.locator("#listen-tracks audio").evaluate("audio => audio.currentTime")
     assert stopped < 6, "it stops where the segment ends"
+
+
+def test_what_comes_late_is_not_shown_with_the_next_recording(open_page, write_tones):
+    class Slow(Pitched):
+        def timeline(self, *arguments, **settings):
+            time.sleep(2.0)
+            return super().timeline(*arguments, **settings)
+
+    server = serve(Slow())
+    try:
+        page = open_page(next(server))
+        upload(page, write_tones((230, 8.0)))
+        page.locator("#listen-timelines .waiting").wait_for(state="attached")
+        page.locator("#listen-audio").get_by_label("Clear").click()
+        page.locator("#listen-readings .empty").wait_for()
+        upload(page, write_tones((230, 1.0), name="short.wav"))
+        says(page, "One model answers: anger.")
+        page.wait_for_timeout(3000)
+        assert page.locator("#listen-timelines .lane").count() == 0
+    finally:
+        server.close()
 
 
 def test_what_the_models_listened_to_can_be_switched_on_and_off(address, open_page, write_tones):
