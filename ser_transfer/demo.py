@@ -86,7 +86,7 @@ def _run(settings: DemoSettings) -> int:
         _, address, _ = page.launch(
             server_name=settings.host, server_port=settings.port, quiet=True, prevent_thread_lock=True
         )
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise InterfaceError(
             f"cannot listen on {settings.host}, port {settings.port or '7860 to 7959'} ({error}): give "
             "another --port or --host"
