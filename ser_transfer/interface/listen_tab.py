@@ -38,7 +38,7 @@ def listen_tab(models: Sequence[Speaking], examples: Examples, limits: Limits) -
             )
             styled_html(
                 f'<p class="hint">Up to {clock(limits.max_seconds)} and {limits.max_megabytes:g} MB. '
-                "It stays on this machine, and is deleted an hour later. "
+                "It stays on the machine that serves this page, and is deleted an hour later. "
                 f"Or try one of these {escape(examples.kind)}:</p>"
             )
             with gr.Row(elem_classes="examples", elem_id="listen-examples"):

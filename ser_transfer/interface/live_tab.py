@@ -77,8 +77,8 @@ def live_tab(models: Sequence[Speaking], limits: Limits) -> None:
                 buttons=[],
             )
             styled_html(
-                f'<p class="hint">The microphone goes off after {clock(limits.max_seconds)}. Nothing is '
-                "kept: each piece of sound is deleted once it was read.</p>"
+                f'<p class="hint">The microphone goes off after {clock(limits.max_seconds)}. The sound is '
+                "not kept: what was read is deleted seconds later, all else after an hour.</p>"
             )
         with gr.Column(scale=7, min_width=300):
             now_shown = styled_html(IDLE, elem_id="live-now")

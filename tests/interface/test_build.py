@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import time
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-from page_helpers import Pitched
+from gradio_client import Client, handle_file
+from page_helpers import Pitched, serve
 
 from ser_transfer.demo import DemoSettings, without_model_flag
 from ser_transfer.interface import InterfaceError, build_demo
@@ -45,6 +47,22 @@ def test_it_listens_to_this_machine_only_whatever_the_environment_says(monkeypat
         assert page.share_url is None
     finally:
         page.close(verbose=False)
+
+
+def test_what_visitors_gave_is_deleted_when_it_is_old(monkeypatch, tmp_path, write_tones):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    monkeypatch.setattr("ser_transfer.interface.build.CACHE_SECONDS", (1, 1))
+    server = serve(Pitched())
+    try:
+        client = Client(next(server), verbose=False, analytics_enabled=False)
+        client.predict(handle_file(write_tones((230, 1.0))), api_name="/predict")
+        for _ in range(60):
+            if not list((tmp_path / "gradio").rglob("*.wav")):
+                break
+            time.sleep(0.5)
+        assert not list((tmp_path / "gradio").rglob("*.wav"))
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize("route", ["gradio_api/file=", "file=", "gradio_api/file/"])
