@@ -175,7 +175,7 @@ def system_name(settings: NetworkSettings) -> str:
 
 
 def _run(settings: FinetuneSettings) -> int:
-    from ser_transfer.finetuning import InterruptedTraining, make_accelerator
+    from ser_transfer.finetuning import InterruptedTraining, end_training, make_accelerator
 
     folder = Path(settings.out) if settings.out else default_folder(settings)
     accelerator = make_accelerator(
@@ -221,12 +221,13 @@ def _run(settings: FinetuneSettings) -> int:
         except InterruptedTraining as error:
             if accelerator.is_main_process:
                 print(f"interrupted: {error}", file=sys.stderr)
+            end_training(accelerator)
             return 128 + (error.signal or signal.SIGTERM)
     if accelerator.is_main_process:
         run = replace(run, audit=str(audit))
         save_run(run, folder, asdict(settings), plots=settings.plots, keep_model=settings.keeps_model)
         print(f"{run}\n\nwritten to {folder}")
-    accelerator.end_training()
+    end_training(accelerator)
     return 0
 
 

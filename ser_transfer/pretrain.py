@@ -185,7 +185,7 @@ def pretrain(
 
 
 def _run(settings: PretrainSettings) -> int:
-    from ser_transfer.finetuning import InterruptedTraining, make_accelerator
+    from ser_transfer.finetuning import InterruptedTraining, end_training, make_accelerator
     from ser_transfer.finetuning.pretraining import HEARS_ALL
 
     if settings.all_speakers and settings.folds is not None:
@@ -231,12 +231,13 @@ def _run(settings: PretrainSettings) -> int:
         except InterruptedTraining as error:
             if accelerator.is_main_process:
                 print(f"interrupted: {error}", file=sys.stderr)
+            end_training(accelerator)
             return 128 + (error.signal or signal.SIGTERM)
     if accelerator.is_main_process:
         _write(run, folder, asdict(settings))
         how = "" if settings.all_speakers else " on the same folds"
         print(f"{run}\n\nwritten to {folder}; to fine-tune it{how}:\n{_next(run, settings)}")
-    accelerator.end_training()
+    end_training(accelerator)
     return 0
 
 

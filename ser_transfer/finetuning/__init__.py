@@ -18,7 +18,7 @@ from ser_transfer.finetuning.settings import (
 )
 
 if TYPE_CHECKING:
-    from ser_transfer.finetuning.accelerated import make_accelerator
+    from ser_transfer.finetuning.accelerated import end_training, make_accelerator
     from ser_transfer.finetuning.folds import cross_validate_network, finetune_on_all
     from ser_transfer.finetuning.loop import InterruptedTraining, Step
     from ser_transfer.finetuning.networks import EmotionNetwork, load_network, load_saved_network
@@ -34,6 +34,7 @@ __all__ = [
     "Optimisation",
     "Step",
     "cross_validate_network",
+    "end_training",
     "finetune_on_all",
     "load_network",
     "load_saved_network",
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "accelerated": ("make_accelerator",),
+    "accelerated": ("end_training", "make_accelerator"),
     "folds": ("cross_validate_network", "finetune_on_all"),
     "loop": ("InterruptedTraining", "Step"),
     "networks": ("EmotionNetwork", "load_network", "load_saved_network"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,11 @@ def make_accelerator(
     """
     if device not in ("auto", "cpu"):
         raise FinetuneError(f"device {device!r} is not known: auto, or cpu; accelerate launch chooses GPUs")
+    n_launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if n_launched > 1:
+        # DistributedDataParallel imports it. Imported once the processes are connected, it keeps their group
+        # alive beyond `end_training` (torch 2.12).
+        importlib.import_module("torch._dynamo")
     try:
         accelerator = Accelerator(
             mixed_precision=None if settings.precision is None else PRECISIONS[settings.precision],
@@ -48,7 +54,6 @@ def make_accelerator(
     except (ImportError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise FinetuneError(f"accelerate cannot be set up so: {reason}") from error
-    n_launched = int(os.environ.get("WORLD_SIZE", "1"))
     if n_launched != accelerator.num_processes:
         raise FinetuneError(
             f"{n_launched} processes were launched, and accelerate runs {accelerator.num_processes} here, as "
@@ -59,6 +64,20 @@ def make_accelerator(
             f"the tracker {tracker} is not installed: pip install {tracker}, or --tracker none"
         )
     return accelerator
+
+
+def end_training(accelerator: Accelerator) -> None:
+    """Close the connections between the processes of a run, before Python ends.
+
+    Gloo's threads, where they outlive the interpreter, abort a process that has done all its work: a tensor
+    that they let go of then wants the interpreter's lock (pytorch/pytorch, pull request 179291). They end
+    with the group, and the group with the last network that was trained in it.
+
+    Args:
+        accelerator: From `make_accelerator`; networks that it prepared are out of use.
+    """
+    accelerator.free_memory()  # and Python's garbage, with the networks in it
+    accelerator.end_training()
 
 
 @contextmanager

@@ -606,16 +606,14 @@ TWO_PROCESSES = """
 import sys
 from pathlib import Path
 
-from accelerate import Accelerator
-
 from ser_transfer import load_corpus
+from ser_transfer.finetuning import Optimisation, end_training, make_accelerator
 from ser_transfer.finetuning.pretraining import MaskedBatchSettings, ObjectiveSettings, Pretraining
 from ser_transfer.finetuning.pretraining import pretrain_folds
-from ser_transfer.finetuning.settings import Optimisation
 from ser_transfer.splits import make_split
 
 root, folder, *encoders = sys.argv[1:]
-accelerator = Accelerator(cpu=True)
+accelerator = make_accelerator(Optimisation(), Path(folder), device="cpu")
 assert accelerator.num_processes == 2
 corpus = load_corpus("folder", root, speaker_pattern="(?P<speaker>p[0-9])_")
 split = make_split(corpus, "speaker-folds", n_folds=4).only(["1"])
@@ -626,7 +624,7 @@ for number, encoder in enumerate(encoders):
         optimisation=Optimisation(max_epochs=2, learning_rate=2e-3),
     )
     pretrain_folds(accelerator, corpus, split, settings, Path(folder, str(number)))
-accelerator.end_training()
+end_training(accelerator)
 """
 
 
