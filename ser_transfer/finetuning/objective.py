@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ser_transfer.finetuning.losses import EmotionLoss, balanced_class_weights, supervised_contrastive
@@ -31,7 +32,8 @@ class EmotionObjective:
         """Run a batch and give its share of the step's mean loss."""
         output = network(batch["inputs"])
         self._loss.to(output.logits.device)
-        losses = self._loss(output.logits, batch["truth"])
+        answers = [output.logits] if output.exits is None else list(output.exits)
+        losses = torch.stack([self._loss(logits, batch["truth"]) for logits in answers]).mean(dim=0)
         if self._contrastive > 0:
             targets = batch["truth"].argmax(dim=1)
             losses = losses + self._contrastive * supervised_contrastive(output.embedding, targets)

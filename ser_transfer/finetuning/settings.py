@@ -35,6 +35,17 @@ class NetworkSettings:
     projection_size: int | None = setting(
         None, help="units between pooling and classifier; default: the model's own"
     )
+    whole: bool = setting(
+        False, help="yamnet: run the convolutions over the whole clip, not over patches of 0.96 s"
+    )
+    exits: bool = setting(
+        False,
+        help="yamnet, vggish: a classifier of its own, with its own loss, on each layer that is read; their "
+        "log probabilities are averaged",
+    )
+    speeds: tuple[float, ...] = setting(
+        (1.0,), help="yamnet, vggish: score clips at each of these speeds and average the answers"
+    )
     trained: str = setting(
         "all",
         help="what learns: head, top:K (the head and the K layers below it), layers (all but the "

@@ -28,10 +28,13 @@ class Output:
     Attributes:
         logits: Float32, of shape (batch, n_classes), columns in the order of `EmotionNetwork.classes`.
         embedding: What is classified, before norm and dropout: float32, of shape (batch, dim).
+        exits: The log probabilities of each classifier where a network has several, whose mean the logits
+            are: float32, of shape (n_exits, batch, n_classes).
     """
 
     logits: Tensor
     embedding: Tensor
+    exits: Tensor | None = None
 
 
 @dataclass(frozen=True)

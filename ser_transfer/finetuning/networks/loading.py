@@ -45,6 +45,9 @@ def load_network(
     layer: str = "last",
     dropout: float = 0.1,
     projection_size: int | None = None,
+    whole: bool = False,
+    exits: bool = False,
+    speeds: Sequence[float] = (1.0,),
     spec_augment: bool = True,
     gradient_checkpointing: bool = False,
 ) -> EmotionNetwork:
@@ -63,6 +66,9 @@ def load_network(
             YAMNet and VGGish several with commas. The transformer is cut off above a single layer.
         dropout: Share of what the last linear layer reads that a training step leaves out.
         projection_size: Units between pooling and classifier; None for the model's own.
+        whole: See `Design`, as for the two that follow.
+        exits: A classifier for each layer that is read.
+        speeds: At which a clip is scored.
         spec_augment: Mask in training, as the model's config says, or, for YAMNet and VGGish, `patch_inputs`.
         gradient_checkpointing: Compute activations again in the backward pass.
 
@@ -76,7 +82,7 @@ def load_network(
         raise FinetuneError(
             f"nothing to train in {name}: train a head on it, python -m ser_transfer.train --encoder {name}"
         )
-    design = Design(pooling, layer, dropout, projection_size)
+    design = Design(pooling, layer, dropout, projection_size, whole, exits, tuple(speeds))
     if name in PATCH_ENCODERS:
         if revision is not None or gradient_checkpointing:
             option = "revision" if revision is not None else "gradient-checkpointing"
@@ -91,6 +97,7 @@ def load_network(
         return network.eval()
     if weights is not None:
         raise FinetuneError(f"{name} takes no --weights: give the folder that they lie in as the encoder")
+    design.refuse_patches(name)
     checkpoint = find_trainable(name, revision, untrained=untrained)
     built = _on_checkpoint(checkpoint, classes, design, seed, spec_augment)
     built.revision = checkpoint.revision

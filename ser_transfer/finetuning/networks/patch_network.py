@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from ser_transfer.finetuning.errors import FinetuneError
 from ser_transfer.finetuning.networks.base import Block, EmotionNetwork, Output
 from ser_transfer.finetuning.networks.design import LAST, MIX, SETTINGS_KEY, Design
 from ser_transfer.finetuning.networks.heads import classify, make_head, make_pooling
-from ser_transfer.finetuning.networks.patch_inputs import PatchInputs
+from ser_transfer.finetuning.networks.patch_inputs import STEP, PatchInputs
 
 PATCH_ENCODERS: dict[str, type[PatchEncoder]] = {"yamnet": YamnetEncoder, "vggish": VggishEncoder}
 WEIGHTS_FILE = "model.safetensors"
@@ -30,7 +31,8 @@ class PatchNetwork(EmotionNetwork):
     """A convolutional network on patches of 0.96 s; a clip's patches are pooled, then classified.
 
     Of each patch the chosen layers are averaged over time and frequency, as the published embeddings are, and
-    laid side by side. Layers above the highest chosen one are kept as they are and never run.
+    laid side by side. YAMNet's convolutions can run over whole clips instead, and are then averaged over
+    frequency and steps of 0.32 s. Layers above the highest chosen one are kept as they are and never run.
 
     Args:
         name: In `PATCH_ENCODERS`.
@@ -57,15 +59,26 @@ class PatchNetwork(EmotionNetwork):
         super().__init__()
         kind = PATCH_ENCODERS[name]
         self.name, self.classes, self.design = name, tuple(classes), design
-        self.sampling_rate, self.min_samples, self.max_samples = SAMPLING_RATE, WINDOW, None
-        self.front_end = PatchInputs(kind.log_offset, kind.patch_hop, spec_augment)
+        self.sampling_rate, self.max_samples = SAMPLING_RATE, None
+        self.min_samples = ceil(WINDOW * max(1.0, *design.speeds))  # so that the fastest has a window, too
+        self.front_end = PatchInputs(
+            kind.log_offset, kind.patch_hop, spec_augment, whole=design.whole, speeds=design.speeds
+        )
         self.layer_names = kind.layer_names
         self._read = chosen_layers(name, design.layer)
+        if design.whole and not isinstance(encoder, YamnetNetwork):
+            raise FinetuneError(f"{name} has dense layers, which read patches: leave --whole out")
         self.encoder = encoder
-        dim = sum(kind.dims[i] for i in self._read)
-        self.pooling = make_pooling(design.pooling, dim)
-        n_pooled = dim * self.pooling.n_statistics
-        self.head = make_head(n_pooled, len(self.classes), design.dropout, design.projection_size)
+        self._dims = [kind.dims[i] for i in self._read]
+        self.pooling = make_pooling(design.pooling, sum(self._dims))
+        of_heads = self._dims if design.exits else [sum(self._dims)]
+        heads = [
+            make_head(
+                dim * self.pooling.n_statistics, len(self.classes), design.dropout, design.projection_size
+            )
+            for dim in of_heads
+        ]
+        self.head = nn.ModuleList(heads) if design.exits else heads[0]
         self.open_all()
 
     @property
@@ -75,18 +88,58 @@ class PatchNetwork(EmotionNetwork):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Output:
         """Run a batch of clips of any lengths."""
-        layers: list[Tensor] = []
+        steps = self._of_whole_clips(inputs) if self.design.whole else self._of_patches(inputs)
+        n_steps = torch.tensor([len(each) for each in steps], device=steps[0].device)
+        frames = pad_sequence(steps, batch_first=True)
+        mask = torch.arange(frames.shape[1], device=frames.device) < n_steps.unsqueeze(1)
+        output = self._classified(self.pooling(frames, mask))
+        n_clips = len(inputs["n_samples"])
+        return output if len(steps) == n_clips else _mean_over_speeds(output, n_clips)
+
+    def _classified(self, pooled: Tensor) -> Output:
+        if not isinstance(self.head, nn.ModuleList):
+            logits, embedding = classify(self.head, pooled)
+            return Output(logits.float(), embedding.float())
+        statistics = pooled.view(len(pooled), self.pooling.n_statistics, -1)
+        of_layers = [part.flatten(1) for part in torch.split(statistics, self._dims, dim=2)]
+        classified = [
+            classify(cast(nn.Sequential, head), part) for head, part in zip(self.head, of_layers, strict=True)
+        ]
+        exits = torch.stack([logits.float().log_softmax(dim=1) for logits, _ in classified])
+        embedding = torch.cat([embedding.float() for _, embedding in classified], dim=1)
+        return Output(exits.mean(dim=0), embedding, exits)
+
+    def _of_patches(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Give each clip's patches, of shape (patches, dim)."""
+        layers = [average(output) for output in self._layers(inputs["patches"])]
+        return list(torch.split(torch.cat(layers, dim=1), inputs["n_patches"].tolist()))
+
+    def _of_whole_clips(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Give each clip's steps of 0.32 s, of shape (steps, dim).
+
+        Clips of one length run together. Others would need padding, which the convolutions at their ends
+        would read: their answers would depend on their neighbours.
+        """
+        lengths = inputs["n_frames"].tolist()
+        clips = torch.split(inputs["frames"], lengths)
+        steps: dict[int, Tensor] = {}
+        for length in sorted(set(lengths)):
+            places = [i for i, own in enumerate(lengths) if own == length]
+            layers = self._layers(torch.stack([clips[i] for i in places]))
+            of_steps = [_in_steps(output.float().mean(dim=3), length // STEP) for output in layers]
+            steps.update(zip(places, torch.cat(of_steps, dim=1).transpose(1, 2), strict=True))
+        return [steps[i] for i in range(len(lengths))]
+
+    def _layers(self, spectrograms: Tensor) -> list[Tensor]:
+        """Run the encoder up to the highest layer that is read, and give those that are."""
         assert isinstance(self.encoder, YamnetNetwork | VggishNetwork)
-        for i, output in enumerate(self.encoder.outputs(inputs["patches"])):
+        layers: list[Tensor] = []
+        for i, output in enumerate(self.encoder.outputs(spectrograms)):
             if i in self._read:
-                layers.append(average(output))
+                layers.append(output)
             if i == max(self._read):
                 break
-        of_clips = torch.split(torch.cat(layers, dim=1), inputs["n_patches"].tolist())
-        patches = pad_sequence(list(of_clips), batch_first=True)
-        mask = torch.arange(patches.shape[1], device=patches.device) < inputs["n_patches"].unsqueeze(1)
-        logits, embedding = classify(self.head, self.pooling(patches, mask))
-        return Output(logits.float(), embedding.float())
+        return layers
 
     def blocks(self) -> list[Block]:
         """See `EmotionNetwork.blocks`: the encoder's layers, and the head."""
@@ -146,3 +199,17 @@ def _layers_of(encoder: Any) -> list[tuple[nn.Module, ...]]:
             own = []
     embeddings = list(encoder.embeddings)
     return layers + [tuple(embeddings[i : i + 2]) for i in range(0, len(embeddings), 2)]
+
+
+def _in_steps(frames: Tensor, n_steps: int) -> Tensor:
+    """Average (clips, dim, time) to (clips, dim, steps)."""
+    return frames.reshape(*frames.shape[:2], n_steps, -1).mean(dim=3)
+
+
+def _mean_over_speeds(output: Output, n_clips: int) -> Output:
+    """Average what `PatchInputs` gave at several speeds, logits as log probabilities."""
+    shares, embedding = output.logits.log_softmax(dim=1), output.embedding
+    return Output(
+        shares.view(n_clips, -1, shares.shape[1]).mean(dim=1),
+        embedding.view(n_clips, -1, embedding.shape[1]).mean(dim=1),
+    )
