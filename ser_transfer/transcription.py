@@ -12,13 +12,15 @@ import numpy.typing as npt
 from ser_transfer.encoders.devices import torch_device
 from ser_transfer.encoders.transformers_model import quiet
 from ser_transfer.errors import SerTransferError
+from ser_transfer.hub import HubError, fetch
 
 if TYPE_CHECKING:
     import torch
 
 Waveform = npt.NDArray[np.float32]
 
-HUB_TIMEOUT_SECONDS = 10
+# Settings, vocabulary, and the weights whole or in shards: no other precision of them, and no pickle.
+_PATTERNS = ("*.json", "*.txt", "*.model", "model.safetensors", "model-*-of-*.safetensors")
 # What Whisper hears at once (Radford et al. 2022, 2.1). Networks with CTC could hear more, in memory that
 # grows with the square of it.
 PIECE_SECONDS = 30.0
@@ -71,18 +73,15 @@ class Transcriber:
 
         name = str(checkpoint) if revision is None else f"{checkpoint} at {revision}"
         on = torch_device(device)
-        options = _whereabouts(str(checkpoint), revision)
-        path = (
-            str(Path(checkpoint).expanduser()) if Path(checkpoint).expanduser().is_dir() else str(checkpoint)
-        )
+        path = str(_found(checkpoint, revision))
         try:
             with quiet():
-                loader = _loader(AutoConfig.from_pretrained(path, **options), name)
+                loader = _loader(AutoConfig.from_pretrained(path, local_files_only=True), name)
                 # Not by AutoProcessor: one with a language model would want packages that are not installed.
-                feature_extractor = AutoFeatureExtractor.from_pretrained(path, **options)
-                tokenizer = AutoTokenizer.from_pretrained(path, **options)
+                feature_extractor = AutoFeatureExtractor.from_pretrained(path, local_files_only=True)
+                tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
                 model, report = loader.from_pretrained(
-                    path, **options, dtype=torch.float32, output_loading_info=True
+                    path, local_files_only=True, dtype=torch.float32, output_loading_info=True
                 )
         except (OSError, ValueError, ImportError) as error:
             if isinstance(error, TranscriptionError):
@@ -138,57 +137,19 @@ class Transcriber:
         return str(text).strip()
 
 
-def _whereabouts(checkpoint: str, revision: str | None) -> dict[str, Any]:
-    """Say to `from_pretrained` which commit to take, and whether to ask the Hub at all."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: httpx's, or httpx2's
-        GatedRepoError,
-        HFValidationError,
-        HTTPError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    if Path(checkpoint).expanduser().is_dir():
+def _found(checkpoint: str | Path, revision: str | None) -> Path:
+    """Find the folder of a checkpoint; of a Hub id, fetch it, or take the local Hub cache's copy."""
+    folder = Path(checkpoint).expanduser()
+    if folder.is_dir():
         if revision is not None:
             raise TranscriptionError(
                 f"{checkpoint} is a folder and has no revision {revision!r}: leave it away"
             )
-        return {"local_files_only": True}
+        return folder
     try:
-        # Asking fails at once where there is no network; a download would retry for half a minute.
-        return {
-            "revision": HfApi().model_info(checkpoint, revision=revision, timeout=HUB_TIMEOUT_SECONDS).sha
-        }
-    except HFValidationError as error:
-        raise TranscriptionError(
-            f"there is no folder {checkpoint!r}, and it is no Hub id either (owner/model), {_EXAMPLES}"
-        ) from error
-    except GatedRepoError as error:
-        raise TranscriptionError(
-            f"{checkpoint} is gated: accept its terms on its page, then type: hf auth login"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise TranscriptionError(f"{checkpoint} has no revision {revision!r} on the Hub") from error
-    except RepositoryNotFoundError as error:
-        raise TranscriptionError(
-            f"there is no folder and no Hub model {checkpoint!r}; a private one needs: hf auth login"
-        ) from error
-    except (HTTPError, OfflineModeIsEnabled, OSError) as error:
-        return _cached(checkpoint, revision, error)
-
-
-def _cached(checkpoint: str, revision: str | None, error: Exception) -> dict[str, Any]:
-    """Take the local Hub cache's copy where there is one, since the Hub cannot be reached."""
-    from huggingface_hub import try_to_load_from_cache
-
-    if not isinstance(try_to_load_from_cache(checkpoint, "config.json", revision=revision), str):
-        raise TranscriptionError(
-            f"{checkpoint} is no folder and not in the local Hub cache, and the Hub cannot be reached "
-            f"({type(error).__name__}): connect once, or give a folder that holds a checkpoint, {_EXAMPLES}"
-        ) from error
-    return {"revision": revision, "local_files_only": True}
+        return fetch(str(checkpoint), revision=revision, patterns=_PATTERNS, instead=f"give one {_EXAMPLES}")
+    except HubError as error:
+        raise TranscriptionError(str(error)) from error
 
 
 def _loader(config: Any, name: str) -> Any:

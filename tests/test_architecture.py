@@ -17,12 +17,12 @@ PACKAGE = Path(ser_transfer.__file__).parent
 # A module imports only from rows above its own. Modules of one row keep to themselves.
 ROWS = (
     {"errors", "_setting"},
-    {"labels", "audio", "pooling", "metrics", "tables"},
+    {"labels", "audio", "pooling", "metrics", "tables", "hub"},
     {"corpora", "encoders", "store", "splits", "heads", "augment", "plots", "pages", "timeline"},
     {"cross_validation", "fill", "exploration"},
     {"runs", "finetuning"},
     {"model", "contest"},
-    {"transcription", "explanation"},
+    {"transcription", "explanation", "card", "export"},
     {"results"},
     {"interface"},
     {"_bars"},

@@ -14,6 +14,7 @@ from typing import Any
 
 from ser_transfer.encoders.base import EncoderError
 from ser_transfer.encoders.weight_files import sha256_of
+from ser_transfer.hub import HubError, UnreachableError, in_one_line, patiently
 
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 # Read with torch's weights_only loader, which builds tensors and runs no code of the file.
@@ -99,70 +100,52 @@ def find_checkpoint(name: str, *, revision: str | None = None, with_weights: boo
 
 def _find_on_hub(name: str, revision: str | None, with_weights: bool) -> Checkpoint:
     """Look into the local Hub cache, then fetch what it lacks."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
     hint = f"built in, with --untrained: {', '.join(ARCHITECTURES)}"
     try:
-        cached = try_to_load_from_cache(name, "config.json", revision=revision)
-    except HFValidationError as error:
-        raise EncoderError(
-            f"there is no folder {name!r}, and it is no Hub id either (owner/model); {hint}"
-        ) from error
-    if isinstance(cached, str):
-        folder = Path(cached).parent
-        complete = any((folder / file).is_file() for file in PREPROCESSORS) and (
-            not with_weights or _weight_files(folder)
-        )
-        if complete:
-            return _read_folder(name, folder, with_weights, revision=folder.name)
-    folder = _download(name, revision, with_weights, hint)
-    return _read_folder(name, folder, with_weights, revision=folder.name)
-
-
-def _download(name: str, revision: str | None, with_weights: bool, hint: str) -> Path:
-    """Download the config, the preprocessor and the best form of the weights into the Hub cache."""
-    from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: httpx's, or httpx2's
-        GatedRepoError,
-        HTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        # The listing fails at once where there is no network; a download would retry for half a minute.
-        listing = HfApi().model_info(name, revision=revision, timeout=HUB_TIMEOUT_SECONDS).siblings or []
-        files = [file.rfilename for file in listing]
-        if "config.json" not in files:
-            raise EncoderError(f"{name} on the Hub has no config.json: it is no transformers model")
-        # Under the revision's own name, so that the cache remembers which commit it was.
-        folder = Path(hf_hub_download(name, "config.json", revision=revision)).parent
-        commit = folder.name
-        for file in PREPROCESSORS:
-            if file in files:
-                hf_hub_download(name, file, revision=commit)
-        weights = [file for file in SAFETENSORS + TORCH_PICKLES if file in files]
-        if with_weights and weights:
-            for shard in _shards(Path(hf_hub_download(name, weights[0], revision=commit))):
-                hf_hub_download(name, shard, revision=commit)
-    except GatedRepoError as error:
-        raise EncoderError(
-            f"{name} is gated: accept its terms on the Hub, then type: hf auth login"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise EncoderError(f"{name} has no revision {revision!r} on the Hub") from error
-    except RepositoryNotFoundError as error:
-        raise EncoderError(
-            f"there is no folder {name!r} and no such model on the Hub (for a private one type: "
-            f"hf auth login); {hint}"
-        ) from error
-    except (OSError, HTTPError) as error:
+        with in_one_line(name, revision=revision, instead=hint):
+            folder = _cached(name, revision, with_weights) or _download(name, revision, with_weights)
+    except UnreachableError as error:
         at = f" at revision {revision!r}" if revision else ""
         raise EncoderError(
             f"{name!r} is no folder, the local Hub cache has no whole copy of it{at}, and the Hub cannot be "
             f"reached: connect once, or give a folder that holds the model; {hint}"
         ) from error
+    except HubError as error:
+        raise EncoderError(str(error)) from error
+    return _read_folder(name, folder, with_weights, revision=folder.name)
+
+
+def _cached(name: str, revision: str | None, with_weights: bool) -> Path | None:
+    """Give the local Hub cache's copy, if all that is wanted of it is there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(name, "config.json", revision=revision)
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    prepared = any((folder / file).is_file() for file in PREPROCESSORS)
+    return folder if prepared and (not with_weights or _weight_files(folder)) else None
+
+
+def _download(name: str, revision: str | None, with_weights: bool) -> Path:
+    """Download the config, the preprocessor and the best form of the weights into the Hub cache."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    # The listing fails at once where there is no network; a download would retry for half a minute.
+    info = patiently(lambda: HfApi().model_info(name, revision=revision, timeout=HUB_TIMEOUT_SECONDS))
+    files = [file.rfilename for file in info.siblings or []]
+    if "config.json" not in files:
+        raise EncoderError(f"{name} on the Hub has no config.json: it is no transformers model")
+    # Under the revision's own name, so that the cache remembers which commit it was.
+    folder = Path(hf_hub_download(name, "config.json", revision=revision)).parent
+    commit = folder.name
+    for file in PREPROCESSORS:
+        if file in files:
+            hf_hub_download(name, file, revision=commit)
+    weights = [file for file in SAFETENSORS + TORCH_PICKLES if file in files]
+    if with_weights and weights:
+        for shard in _shards(Path(hf_hub_download(name, weights[0], revision=commit))):
+            hf_hub_download(name, shard, revision=commit)
     return folder
 
 

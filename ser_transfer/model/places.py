@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ser_transfer.hub import HubError, fetch
 from ser_transfer.model.errors import ModelError
 
 # What ships with the package, made by `make shipped-models`: the folder's name is the model's.
@@ -12,7 +13,6 @@ SHIPPED_MODEL = "emodb-handcrafted"
 MFCC_MODEL = "emodb-mfcc"  # the baseline that every other model is set beside
 SHIPPED_MODELS = (SHIPPED_MODEL, MFCC_MODEL)
 
-HUB_TIMEOUT_SECONDS = 10
 # What a model can be read from. Pickles are not among them, and are not fetched.
 _PATTERNS = ("*.json", "*.safetensors", "*.skops")
 
@@ -25,7 +25,7 @@ def model_folder(name: str | Path, revision: str | None = None) -> Path:
         revision: Commit, tag or branch of a Hub id.
 
     Raises:
-        ModelError: If there is none.
+        ModelError: If there is none, or one on the Hub is not safe (see `hub.check_safe`).
     """
     if name in SHIPPED_MODELS:
         if revision is not None:
@@ -51,46 +51,8 @@ def _of_run(folder: Path) -> Path:
 
 def _on_hub(name: str, revision: str | None) -> Path:
     """Fetch what the local Hub cache lacks of the newest commit; without a network, take what it has."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: httpx's, or httpx2's
-        GatedRepoError,
-        HFValidationError,
-        HTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
     shipped = " or ".join(SHIPPED_MODELS)
     try:
-        # Asking fails at once where there is no network; a download would retry for half a minute.
-        commit = HfApi().model_info(name, revision=revision, timeout=HUB_TIMEOUT_SECONDS).sha
-        return Path(snapshot_download(name, revision=commit, allow_patterns=list(_PATTERNS)))
-    except HFValidationError as error:
-        raise ModelError(
-            f"there is no folder {name!r}, and it is no Hub id either (owner/model); shipped are {shipped}"
-        ) from error
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{name} is gated: accept its terms on its page, then type: hf auth login"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"{name} has no revision {revision!r} on the Hub") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"there is no folder and no Hub model {name!r}; a private one needs: hf auth login. Shipped are "
-            f"{shipped}"
-        ) from error
-    except (HTTPError, OfflineModeIsEnabled, OSError) as error:
-        try:
-            return Path(
-                snapshot_download(
-                    name, revision=revision, allow_patterns=list(_PATTERNS), local_files_only=True
-                )
-            )
-        except LocalEntryNotFoundError:
-            raise ModelError(
-                f"{name} is no folder and not in the local Hub cache, and the Hub cannot be reached "
-                f"({type(error).__name__}): give a folder, or one of {shipped}"
-            ) from error
+        return fetch(name, revision=revision, patterns=_PATTERNS, instead=f"shipped are {shipped}")
+    except HubError as error:
+        raise ModelError(str(error)) from error
