@@ -1,6 +1,8 @@
 """What the tests share: where the real corpora and weights lie, and a small corpus that always does."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 # Tests that run side by side have a core each: set before torch and NumPy start their threads.
@@ -82,3 +84,23 @@ def corpus(tones: Path):
     from ser_transfer import load_corpus
 
     return load_corpus("folder", tones, speaker_pattern="(?P<speaker>p[0-9])_")
+
+
+COMPILED = """
+import numpy as np
+from ser_transfer.encoders import load_encoder
+noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+for name in ("seed180", "handcrafted"):
+    encoder = load_encoder(name)
+    list(encoder.encode([noise]))
+"""
+
+
+def pytest_configure(config):
+    """Let one process compile what librosa compiles at its first use.
+
+    Numba keeps that beside librosa. In a fresh environment several test processes would write it at the same
+    time, and what one reads while another writes ends in a segmentation fault (seen twice in one run).
+    """
+    if not hasattr(config, "workerinput") and getattr(config.option, "numprocesses", None):
+        subprocess.run([sys.executable, "-c", COMPILED], check=False)
