@@ -22,7 +22,7 @@ ROWS = (
     {"cross_validation", "fill", "exploration"},
     {"runs", "finetuning"},
     {"model", "contest"},
-    {"transcription", "explanation", "card", "export"},
+    {"transcription", "explanation", "card"},
     {"results"},
     {"interface"},
     {"_bars"},
