@@ -71,6 +71,8 @@ class InterruptedTraining(FinetuneError):  # noqa: N818 -- asked for, so not an 
     signal: int | None = None
 
 
+EQUAL = 1e-9  # scores this near differ by rounding alone
+
 # From the network and a batch to the loss: summed over the batch's clips, divided by those of the whole step.
 Objective = Callable[[nn.Module, dict[str, Any]], Tensor]
 
@@ -93,8 +95,12 @@ def train(
 ) -> Progress:
     """Train a network, and leave it with the weights of its best epoch.
 
-    The best epoch is the first of highest validation UAR; without validation the last one stands. One process
-    and several take the same steps, if batches per process times accumulation times processes is the same.
+    The best epoch is the one of highest validation UAR, and of several equal ones that of the lowest
+    validation loss: on a few speakers an early epoch often has the very UAR of a late one. Without
+    validation the last one stands. Patience counts from where the UAR last rose.
+
+    One process and several take the same steps, if batches per process times accumulation times processes is
+    the same.
 
     Args:
         accelerator: With ``gradient_accumulation_steps`` as in the settings.
@@ -201,7 +207,7 @@ def _is_over(progress: Progress, settings: Optimisation) -> bool:
     """Tell whether the patience or the steps are used up."""
     if settings.max_steps is not None and progress.step >= settings.max_steps:
         return True
-    waited = progress.epoch - progress.best_epoch
+    waited = progress.epoch - progress.last_rise
     return settings.patience is not None and progress.best_epoch > 0 and waited >= settings.patience
 
 
@@ -219,9 +225,12 @@ def _end_epoch(
     with nullcontext() if average is None else average.in_place(bare):
         found = None if validate is None else validate(network)
         progress.epoch += 1
-        if found is None or found.score > progress.best_score:
+        if _is_better(found, progress):
             progress.best_epoch = progress.epoch
-            progress.best_score = -math.inf if found is None else found.score
+            if found is not None:
+                if found.score > progress.best_score + EQUAL:
+                    progress.last_rise = progress.epoch
+                progress.best_score, progress.best_loss = found.score, found.loss
             if accelerator.is_main_process:
                 save_weights(bare, states.best_file(progress.epoch))
         accelerator.wait_for_everyone()
@@ -239,6 +248,13 @@ def _end_epoch(
         told = {"validation_loss": found.loss, **scored}
         figures = {name.replace("_", "/", 1): value for name, value in told.items()}
         accelerator.log(figures, step=progress.step)
+
+
+def _is_better(found: Validation | None, progress: Progress) -> bool:
+    """Tell whether the weights of now are to be kept in place of the best ones so far."""
+    if found is None or found.score > progress.best_score + EQUAL:
+        return True
+    return found.score >= progress.best_score - EQUAL and found.loss < progress.best_loss
 
 
 def clip_gradients(

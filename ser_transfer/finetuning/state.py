@@ -36,8 +36,10 @@ class Progress:
         step_in_epoch: Steps of that epoch that are done.
         step: Steps done in all.
         loss_in_epoch: Sum over the steps of that epoch of the mean loss per clip.
-        best_epoch: The epoch of the highest validation score, from 1; 0 before the first.
-        best_score: That score; minus infinity where nothing validates.
+        best_epoch: The epoch whose weights are kept, from 1; 0 before the first.
+        best_score: Its validation score, the highest; minus infinity where nothing validates.
+        best_loss: Its validation loss; infinity where nothing validates.
+        last_rise: The first epoch of that score.
         history: The training curve, one mapping per finished epoch.
     """
 
@@ -47,6 +49,8 @@ class Progress:
     loss_in_epoch: float = 0.0
     best_epoch: int = 0
     best_score: float = -math.inf
+    best_loss: float = math.inf
+    last_rise: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @property

@@ -21,16 +21,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def training_figure(histories: Mapping[str, Sequence[Mapping[str, Any]]], title: str) -> Figure:
+def training_figure(
+    histories: Mapping[str, Sequence[Mapping[str, Any]]],
+    title: str,
+    best_epochs: Mapping[str, int | None] | None = None,
+) -> Figure:
     """Draw loss and validation UAR by epoch, one line per fold, the best epoch marked.
 
-    The best epoch is the first of highest validation UAR: its weights are the ones kept. Where nothing
-    validated, there is only the training loss.
+    The best epoch is the one whose weights were kept. Where nothing validated, there is only the training
+    loss.
 
     Args:
         histories: Per fold, one mapping per epoch, with ``epoch`` (from 1), ``train_loss``,
             ``validation_loss`` and ``validation_uar``; the last two are None where nothing validates.
         title: What was trained, on what.
+        best_epochs: Per fold, which epoch was kept, from 1; where it is not told, the first of highest
+            validation UAR was.
 
     Raises:
         PlotError: If there is no fold, or one without an epoch.
@@ -44,7 +50,7 @@ def training_figure(histories: Mapping[str, Sequence[Mapping[str, Any]]], title:
     figure = new_figure(width=9.0 if validates else 5.5, height=4.4)
     panels = list(figure.subplots(1, 1 + validates, squeeze=False)[0])
     styles = series_styles(len(histories))
-    for history, style in zip(histories.values(), styles, strict=True):
+    for (fold, history), style in zip(histories.items(), styles, strict=True):
         epoch, train_loss, validation_loss, uar = (
             np.array([line[key] for line in history], dtype=float)
             for key in ("epoch", "train_loss", "validation_loss", "validation_uar")
@@ -54,7 +60,8 @@ def training_figure(histories: Mapping[str, Sequence[Mapping[str, Any]]], title:
             continue
         panels[0].plot(epoch, validation_loss, "--", color=style.colour, linewidth=1.2)
         panels[1].plot(epoch, uar, "--", color=style.colour, linewidth=1.2)
-        best = int(np.nanargmax(uar))
+        kept = (best_epochs or {}).get(fold)
+        best = int(np.nanargmax(uar)) if kept is None else int(np.flatnonzero(epoch == kept)[0])
         for axes, y in zip(panels, (validation_loss[best], uar[best]), strict=True):
             axes.plot(epoch[best], y, style.marker, color=style.colour, markeredgecolor=INK, markersize=8)
     for axes, label in zip(panels, ("loss, mean per utterance", "UAR on validation speakers"), strict=False):

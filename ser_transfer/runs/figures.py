@@ -212,12 +212,13 @@ def _of_system(run: Run, system: System) -> Iterator[Drawing]:
     )
     if predictions.histories:
         n_epochs = [len(history) for history in predictions.histories.values()]
+        kept = {fold: choice.settings.get("best_epoch") for fold, choice in predictions.choices.items()}
         yield Drawing(
             f"training_{name}",
             "layers",
-            plots.training_figure(predictions.histories, title),
-            f"{system.name}: loss and validation UAR by epoch, a line per fold. Marked is the epoch of the "
-            "highest UAR on the validation speakers, whose weights are tested.",
+            plots.training_figure(predictions.histories, title, kept),
+            f"{system.name}: loss and validation UAR by epoch, a line per fold. Marked is the epoch that was "
+            "kept: of the highest UAR on the validation speakers.",
             f"Training curves of {system.name}, {min(n_epochs)} to {max(n_epochs)} epochs in "
             f"{len(n_epochs)} folds.",
         )

@@ -12,7 +12,7 @@ import torch
 from toy import objective, run
 
 from ser_transfer.finetuning.errors import FinetuneError
-from ser_transfer.finetuning.loop import InterruptedTraining
+from ser_transfer.finetuning.loop import InterruptedTraining, Validation
 from ser_transfer.finetuning.state import States
 
 
@@ -64,7 +64,23 @@ def test_without_validation_the_last_epoch_stands(tmp_path):
 
 def test_patience_stops_a_training_that_no_longer_gains(tmp_path):
     _, _, progress = run(tmp_path, max_epochs=50, patience=2, learning_rate=1e-9)
-    assert progress.epoch == progress.best_epoch + 2 == 3
+    assert progress.epoch == progress.last_rise + 2 == 3
+
+
+def test_of_epochs_with_equal_scores_the_one_of_lower_loss_is_kept(tmp_path):
+    scores = iter([(0.5, 0.9), (0.6, 0.8), (0.3 + 0.3, 0.7), (0.6, 0.75), (0.5, 0.1)])
+
+    def planted(network):
+        weights.append(weights_of(network))
+        score, loss = next(scores)
+        return Validation(loss, score)
+
+    weights = []
+    network, _, progress = run(tmp_path, max_epochs=5, patience=10, validate=planted)
+    assert (progress.best_epoch, progress.best_score, progress.best_loss) == (3, pytest.approx(0.6), 0.7)
+    assert progress.last_rise == 2
+    assert torch.equal(weights_of(network), weights[2])
+    assert not torch.equal(weights[1], weights[2])
 
 
 def test_a_limit_of_steps_holds_to_the_step(tmp_path):

@@ -85,7 +85,15 @@ def objective(network, batch):
 
 
 def run(
-    folder, *, accelerator=None, dropout=0.0, validates=True, change=None, objective=objective, **options
+    folder,
+    *,
+    accelerator=None,
+    dropout=0.0,
+    validates=True,
+    validate=None,
+    change=None,
+    objective=objective,
+    **options,
 ):
     """Train the toy network; return it, its answers and its progress."""
     loop_options = {
@@ -109,7 +117,7 @@ def run(
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate)
     prepared, optimizer, loader, asked = accelerator.prepare(network, optimizer, loader, asked)
 
-    def validate(asked_network):
+    def score(asked_network):
         probabilities = answers(accelerator, asked_network, asked, N_CLIPS)
         of_truth = probabilities[np.arange(N_CLIPS), clips.targets]
         return Validation(
@@ -124,7 +132,7 @@ def run(
             loader,
             plan,
             objective,
-            validate if validates else None,
+            (validate or score) if validates else None,
             settings,
             States(Path(folder), {"seed": settings.seed}),
             **loop_options,

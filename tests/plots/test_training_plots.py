@@ -25,6 +25,13 @@ def test_the_best_epoch_is_the_first_of_highest_validation_uar_on_both_panels():
     assert marks(left) == [[[2, 3.0]], [[1, 2.0]]]
 
 
+def test_the_epoch_that_was_kept_is_marked_where_it_is_told():
+    curves = {"1": history([0.3, 0.5, 0.5, 0.4]), "2": history([0.2, 0.1])}
+    left, right = training_figure(curves, "toy", {"1": 3, "2": None}).axes
+    assert marks(right) == [[[3, 0.5]], [[1, 0.2]]]
+    assert marks(left) == [[[3, 4.0]], [[1, 2.0]]]
+
+
 def test_every_fold_has_its_training_and_its_validation_line():
     left, right = training_figure({"1": history([0.3, 0.5]), "2": history([0.2, 0.1])}, "toy").axes
     lines = [line for line in left.lines if len(line.get_xdata()) > 1]
