@@ -227,9 +227,9 @@ def _end_epoch(
         progress.epoch += 1
         if _is_better(found, progress):
             progress.best_epoch = progress.epoch
+            if found is None or found.score > progress.best_score + EQUAL:
+                progress.last_rise = progress.epoch
             if found is not None:
-                if found.score > progress.best_score + EQUAL:
-                    progress.last_rise = progress.epoch
                 progress.best_score, progress.best_loss = found.score, found.loss
             if accelerator.is_main_process:
                 save_weights(bare, states.best_file(progress.epoch))

@@ -39,7 +39,7 @@ class Progress:
         best_epoch: The epoch whose weights are kept, from 1; 0 before the first.
         best_score: Its validation score, the highest; minus infinity where nothing validates.
         best_loss: Its validation loss; infinity where nothing validates.
-        last_rise: The first epoch of that score.
+        last_rise: The first epoch of that score; the last epoch where nothing validates.
         history: The training curve, one mapping per finished epoch.
     """
 

@@ -57,8 +57,8 @@ def test_the_weights_of_the_best_epoch_are_the_ones_left(tmp_path):
 
 
 def test_without_validation_the_last_epoch_stands(tmp_path):
-    _, _, progress = run(tmp_path, validates=False, max_epochs=3)
-    assert progress.best_epoch == 3
+    _, _, progress = run(tmp_path, validates=False, max_epochs=3, patience=1)
+    assert progress.epoch == progress.best_epoch == 3
     assert [line["validation_uar"] for line in progress.history] == [None] * 3
 
 
