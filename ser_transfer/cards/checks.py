@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ser_transfer.card.errors import CardError
-from ser_transfer.card.run import CardRun
+from ser_transfer.cards.errors import CardError
+from ser_transfer.cards.run import CardRun
 from ser_transfer.cross_validation import mean_temperature
 from ser_transfer.metrics import worst_group
 from ser_transfer.runs import SavedRun

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_transfer.card.run import CardRun
-from ser_transfer.card.writing import plain
+from ser_transfer.cards.run import CardRun
+from ser_transfer.cards.writing import plain
 from ser_transfer.metrics import reliability
 from ser_transfer.plots import confusion_figure, reliability_figure
 

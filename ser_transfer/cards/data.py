@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ser_transfer.card.corpus import TrainingCorpus
-from ser_transfer.card.run import CardRun
-from ser_transfer.card.writing import escaped, listed
+from ser_transfer.cards.corpus import TrainingCorpus
+from ser_transfer.cards.run import CardRun
+from ser_transfer.cards.writing import escaped, listed
 
 DATASETS = "https://huggingface.co/datasets"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ser_transfer.card.run import CardRun
-from ser_transfer.card.writing import duration, escaped, plain, table
+from ser_transfer.cards.run import CardRun
+from ser_transfer.cards.writing import duration, escaped, plain, table
 
 # Settings of a recipe that say how a model was trained, and name no place on a machine.
 SETTINGS = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ser_transfer.card.errors import CardError
+from ser_transfer.cards.errors import CardError
 
 Kind = Literal["frozen", "network", "transformers", "adapter"]
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ser_transfer.card.kept import KeptModel
+from ser_transfer.cards.kept import KeptModel
 from ser_transfer.metrics import Difference, GroupScore
 from ser_transfer.runs import SavedRun, System
 

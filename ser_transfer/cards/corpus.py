@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ser_transfer.card.kept import is_known_on_hub
-from ser_transfer.card.run import CardRun
+from ser_transfer.cards.kept import is_known_on_hub
+from ser_transfer.cards.run import CardRun
 from ser_transfer.corpora import CORPUS_CARDS, CorpusCard
 
 # Where the label of an utterance comes from, by corpus; in all of them, actors speak.

@@ -1,7 +1,7 @@
 import pytest
 from markdown_it import MarkdownIt
 
-from ser_transfer.card.writing import escaped, fenced, listed, plain, table
+from ser_transfer.cards.writing import escaped, fenced, listed, plain, table
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ser_transfer.card.corpus import TrainingCorpus
-from ser_transfer.card.writing import escaped
+from ser_transfer.cards.corpus import TrainingCorpus
+from ser_transfer.cards.writing import escaped
 
 # Regulation (EU) 2024/1689 of 13 June 2024, whose words these paragraphs keep. Dates of application are left
 # out: a card outlives them.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ser_transfer.card.figures import CONFUSION, RELIABILITY
-from ser_transfer.card.run import CardRun
-from ser_transfer.card.writing import escaped, interval, number, table
+from ser_transfer.cards.figures import CONFUSION, RELIABILITY
+from ser_transfer.cards.run import CardRun
+from ser_transfer.cards.writing import escaped, interval, number, table
 from ser_transfer.metrics.groups import MIN_ROWS
 from ser_transfer.runs import System
 

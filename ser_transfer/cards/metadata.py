@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ser_transfer.card.corpus import TrainingCorpus
-from ser_transfer.card.run import CardRun
-from ser_transfer.card.writing import plain
+from ser_transfer.cards.corpus import TrainingCorpus
+from ser_transfer.cards.run import CardRun
+from ser_transfer.cards.writing import plain
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData

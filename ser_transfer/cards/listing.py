@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser_transfer.card.run import RECIPE, is_of_one_model
-from ser_transfer.card.writing import interval, number, plain
+from ser_transfer.cards.run import RECIPE, is_of_one_model
+from ser_transfer.cards.writing import interval, number, plain
 from ser_transfer.runs.files import METRICS
 from ser_transfer.tables import text_table
 

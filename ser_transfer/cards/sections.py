@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from ser_transfer.card import data, limits, made, protocol, scores
-from ser_transfer.card.corpus import TrainingCorpus
-from ser_transfer.card.run import CardRun
-from ser_transfer.card.writing import escaped, interval, listed, number
+from ser_transfer.cards import data, limits, made, protocol, scores
+from ser_transfer.cards.corpus import TrainingCorpus
+from ser_transfer.cards.run import CardRun
+from ser_transfer.cards.writing import escaped, interval, listed, number
 
 SOURCE = "https://github.com/ser-transfer/ser_transfer"
 PLACEHOLDER = "user/name"  # until it has an id

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ser_transfer.card.checks import check
-from ser_transfer.card.errors import CardError
-from ser_transfer.card.kept import read_kept_model
-from ser_transfer.card.run import RECIPE, CardRun, is_of_one_model
+from ser_transfer.cards.checks import check
+from ser_transfer.cards.errors import CardError
+from ser_transfer.cards.kept import read_kept_model
+from ser_transfer.cards.run import RECIPE, CardRun, is_of_one_model
 from ser_transfer.cross_validation import Labels
 from ser_transfer.runs import RunError, saved_run
 from ser_transfer.runs.answers import PREDICTIONS, read_table

@@ -3,7 +3,7 @@ from pathlib import Path
 import yaml
 from sample_runs import HONEST, LEAKY, RECIPE, edit, run_of
 
-from ser_transfer.card import list_text, runs_in
+from ser_transfer.cards import list_text, runs_in
 from ser_transfer.runs import save_run
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ser_transfer.card.run import CardRun
-from ser_transfer.card.writing import escaped, fenced
+from ser_transfer.cards.run import CardRun
+from ser_transfer.cards.writing import escaped, fenced
 
 # By the beginning of a split's name. What it says is true of every split of that name.
 IN_WORDS = {

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser_transfer.card.corpus import TrainingCorpus, training_corpus
-from ser_transfer.card.errors import CardError
-from ser_transfer.card.figures import card_figures
-from ser_transfer.card.metadata import card_data
-from ser_transfer.card.reading import read_card_run
-from ser_transfer.card.run import CardRun
-from ser_transfer.card.sections import body
-from ser_transfer.card.writing import plain
+from ser_transfer.cards.corpus import TrainingCorpus, training_corpus
+from ser_transfer.cards.errors import CardError
+from ser_transfer.cards.figures import card_figures
+from ser_transfer.cards.metadata import card_data
+from ser_transfer.cards.reading import read_card_run
+from ser_transfer.cards.run import CardRun
+from ser_transfer.cards.sections import body
+from ser_transfer.cards.writing import plain
 
 README = "README.md"
 

@@ -22,7 +22,7 @@ from sample_runs import (
     save_frozen,
 )
 
-from ser_transfer.card import CardError, card_of_run
+from ser_transfer.cards import CardError, card_of_run
 from ser_transfer.cross_validation import mean_temperature
 from ser_transfer.runs import save_run
 
@@ -34,7 +34,7 @@ HOSTILE = "x | <script>alert(1)</script> ](javascript:1) \n---\nlicense: mit"
 def undrawn(request, monkeypatch):
     """Drawing takes longest, and one test looks at it."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("ser_transfer.card.card.card_figures", lambda run, title: {})
+        monkeypatch.setattr("ser_transfer.cards.model_card.card_figures", lambda run, title: {})
 
 
 @pytest.fixture
