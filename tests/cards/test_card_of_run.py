@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ZeroCrossings
 from huggingface_hub import ModelCard as HubCard
 from markdown_it import MarkdownIt
 from sample_runs import (
@@ -21,6 +20,7 @@ from sample_runs import (
     run_of,
     save_frozen,
 )
+from zero_crossings import ZeroCrossings
 
 from ser_transfer.cards import CardError, card_of_run
 from ser_transfer.cross_validation import mean_temperature
