@@ -40,7 +40,7 @@ class WeightedKNN(KNeighborsClassifier):
 
     def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
         """Return each class's share of the votes, of shape (n_rows, n_classes)."""
-        asked = self.n_neighbors
+        asked: int = self.n_neighbors
         self.n_neighbors = min(asked, self.n_samples_fit_)
         try:
             votes = super().predict_proba(X) * self.class_weight_
