@@ -23,6 +23,8 @@ class WeightedKNN(KNeighborsClassifier):
         class_weight: See `make_head`.
     """
 
+    n_neighbors: int
+
     def __init__(
         self,
         n_neighbors: int = 15,
@@ -40,7 +42,7 @@ class WeightedKNN(KNeighborsClassifier):
 
     def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
         """Return each class's share of the votes, of shape (n_rows, n_classes)."""
-        asked: int = self.n_neighbors
+        asked = self.n_neighbors
         self.n_neighbors = min(asked, self.n_samples_fit_)
         try:
             votes = super().predict_proba(X) * self.class_weight_
