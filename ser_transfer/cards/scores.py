@@ -72,10 +72,15 @@ def calibration(run: CardRun) -> Iterator[str]:
         (name, number(told[when]["ece"]), number(told[when]["brier"]))
         for when, name in (("before", "as the head gives them"), ("after", "temperature-scaled, as answered"))
     ]
+    where = ""
+    if run.model.is_calibrated_in_weights:
+        where = " It lies in the weights, so that plain transformers answers with it too."
+    elif run.model.kind in ("transformers", "adapter"):
+        where = f" Plain {'peft' if run.model.kind == 'adapter' else 'transformers'} answers without it."
     yield (
         f"The probabilities are scaled with a temperature of {run.model.temperature:.3f}, the geometric mean "
-        "of those that the folds fitted on validation data. Measured on the test sides, each with its own "
-        "fold's:"
+        f"of those that the folds fitted on validation data.{where} Measured on the test sides, each with "
+        "its own fold's:"
     )
     yield table(("probabilities", "expected calibration error", "Brier score"), rows)
     before, after = (number(told[when]["ece"]) for when in ("before", "after"))
