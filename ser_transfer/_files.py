@@ -24,6 +24,7 @@ def written_together(folder: str | Path, *, last: str | None = None) -> Iterator
         A folder within it, whose name begins with a dot.
     """
     folder = Path(folder)
+    is_new = not folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".part-{os.getpid()}"
     shutil.rmtree(part, ignore_errors=True)
@@ -37,3 +38,5 @@ def written_together(folder: str | Path, *, last: str | None = None) -> Iterator
             path.replace(place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
