@@ -60,6 +60,11 @@ class TrainingCorpus:
     n_utterances: int | None
 
     @property
+    def names_are_public(self) -> bool:
+        """Whether speakers, sentences and the like may be named: of someone's own recordings they may not."""
+        return self.published is not None or self.is_synthetic
+
+    @property
     def is_acted(self) -> bool:
         """Whether it is known that actors speak."""
         return self.name in LABELS

@@ -123,5 +123,8 @@ def check_repo_id(repo_id: str) -> None:
 
     try:
         validate_repo_id(repo_id)
-    except HFValidationError as error:
-        raise CardError(f"{plain(repo_id)!r} is no id of a model on the Hub: give it as user/name") from error
+        is_known = repo_id.count("/") == 1
+    except HFValidationError:
+        is_known = False
+    if not is_known:
+        raise CardError(f"{plain(repo_id)!r} is no id of a model on the Hub: give it as user/name")
