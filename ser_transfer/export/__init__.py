@@ -1,0 +1,12 @@
+"""Models as ONNX files: one graph from the waveform to calibrated probabilities, and what runs it.
+
+`export_onnx` needs PyTorch and the extra ``[onnx]``; `OnnxModel` runs the file with NumPy and onnxruntime
+alone. Importing this imports neither.
+"""
+
+from ser_transfer.export.errors import ExportError
+from ser_transfer.export.exporting import export_onnx
+from ser_transfer.export.onnx_model import OnnxModel, find_onnx
+from ser_transfer.export.quantising import quantise
+
+__all__ = ["ExportError", "OnnxModel", "export_onnx", "find_onnx", "quantise"]
