@@ -30,7 +30,7 @@ from ser_transfer.corpora.synthetic import synthesise_corpus
 from ser_transfer.cross_validation import Labels
 from ser_transfer.encoders import Encoder
 from ser_transfer.encoders.pooled import Recording, encode_pooled, encode_waveforms
-from ser_transfer.export import OnnxModel, export_onnx, quantise
+from ser_transfer.exporting import OnnxModel, export_onnx, quantise
 from ser_transfer.fill import SOURCE_COLUMNS
 from ser_transfer.heads import make_head
 from ser_transfer.metrics import confusion_matrix, uar

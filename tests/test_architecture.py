@@ -23,7 +23,7 @@ ROWS = (
     {"runs", "finetuning"},
     {"cards"},
     {"model", "contest"},
-    {"transcription", "explanation"},
+    {"transcription", "explanation", "exporting"},
     {"results"},
     {"interface"},
     {"_bars"},

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ser_transfer.export.errors import ExportError
-from ser_transfer.export.tracing import counted, floored, length
+from ser_transfer.exporting.errors import ExportError
+from ser_transfer.exporting.tracing import counted, floored, length
 from ser_transfer.pooling import LAGS, PERCENTILES
 
 EXPORTED_HEADS = ("logistic_regression", "linear_svm", "lda", "layer_mix", "mlp")

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from export.conftest import frozen
+from exporting.conftest import frozen
 from finetuning.tiny_networks import recordings
 
-from ser_transfer.export import ExportError, OnnxModel, export_onnx, quantise
+from ser_transfer.exporting import ExportError, OnnxModel, export_onnx, quantise
 
 pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'ser-transfer[onnx]'")
 

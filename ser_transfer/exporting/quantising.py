@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ser_transfer.export.contents import checked, parsed
-from ser_transfer.export.errors import ExportError, required
-from ser_transfer.export.exporting import describe, written_beside
-from ser_transfer.export.onnx_model import OnnxModel
+from ser_transfer.exporting.contents import checked, parsed
+from ser_transfer.exporting.errors import ExportError, required
+from ser_transfer.exporting.onnx_model import OnnxModel
+from ser_transfer.exporting.writing import describe, written_beside
 
 # Parts of a node's name, which is made of the modules that it lies in: what hears the signal needs its
 # digits, and a head has few weights, and the last word.

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser_transfer.encoders import Waveform
-from ser_transfer.export.contents import INPUT, OUTPUTS, Description, parsed
-from ser_transfer.export.errors import ExportError, required
-from ser_transfer.export.onnx_model import OnnxModel
+from ser_transfer.exporting.contents import INPUT, OUTPUTS, Description, parsed
+from ser_transfer.exporting.errors import ExportError, required
+from ser_transfer.exporting.onnx_model import OnnxModel
 from ser_transfer.model import EmotionModel
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def export_onnx(model: EmotionModel, path: str | Path, *, opset: int | None = No
     """
     required("onnx")
     required("onnxruntime")
-    from ser_transfer.export.graph import graph_of
+    from ser_transfer.exporting.graph import graph_of
 
     graph, max_samples = graph_of(model)
     _refuse_too_large(graph, model)

@@ -7,8 +7,8 @@ from finetuning.tiny_networks import recordings
 from transformers import WhisperFeatureExtractor
 
 from ser_transfer.encoders.patch_encoder import cut_patches
-from ser_transfer.export.heads import EXPORTED_HEADS, _classifier, pool
-from ser_transfer.export.spectra import Patches, WhisperLogMel, WholeSpectrogram
+from ser_transfer.exporting.heads import EXPORTED_HEADS, _classifier, pool
+from ser_transfer.exporting.spectra import Patches, WhisperLogMel, WholeSpectrogram
 from ser_transfer.finetuning.networks.patch_inputs import STEP, PatchInputs
 from ser_transfer.heads import make_head
 from ser_transfer.pooling import POOLINGS

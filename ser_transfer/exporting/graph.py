@@ -13,10 +13,10 @@ from torch.nn.utils import parametrize
 
 from ser_transfer.encoders.audioset_networks import YAMNET_LAYERS
 from ser_transfer.encoders.patch_encoder import average
-from ser_transfer.export.errors import ExportError
-from ser_transfer.export.frames import ModelInput, layers_of
-from ser_transfer.export.heads import PooledHead, SequenceHeadOnFrames
-from ser_transfer.export.spectra import Patches, WholeSpectrogram
+from ser_transfer.exporting.errors import ExportError
+from ser_transfer.exporting.frames import ModelInput, layers_of
+from ser_transfer.exporting.heads import PooledHead, SequenceHeadOnFrames
+from ser_transfer.exporting.spectra import Patches, WholeSpectrogram
 from ser_transfer.finetuning.adapters import merged
 from ser_transfer.finetuning.networks import EmotionNetwork
 from ser_transfer.finetuning.networks.patch_inputs import STEP

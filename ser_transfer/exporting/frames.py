@@ -12,9 +12,9 @@ from ser_transfer.encoders.front_ends import FrontEnd, WaveformFrontEnd, Whisper
 from ser_transfer.encoders.patch_encoder import PatchEncoder, average
 from ser_transfer.encoders.transformers_family import TransformersEncoder
 from ser_transfer.encoders.transformers_model import build_model
-from ser_transfer.export.errors import ExportError
-from ser_transfer.export.spectra import Patches, WhisperLogMel
-from ser_transfer.export.tracing import counted, floored, length
+from ser_transfer.exporting.errors import ExportError
+from ser_transfer.exporting.spectra import Patches, WhisperLogMel
+from ser_transfer.exporting.tracing import counted, floored, length
 
 EXPORTED = "wav2vec2, HuBERT, WavLM and their kin, Whisper, YAMNet and VGGish"
 

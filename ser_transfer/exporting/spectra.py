@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ser_transfer.encoders.log_mel import HOP, N_FFT, PATCH, PATCH_SAMPLES, WINDOW, _hann, _mel_matrix
-from ser_transfer.export.tracing import ceiled, counted, floored, length
+from ser_transfer.exporting.tracing import ceiled, counted, floored, length
 
 FloatArray = npt.NDArray[np.float64]
 

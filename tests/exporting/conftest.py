@@ -6,7 +6,7 @@ from finetuning.tiny_networks import checkpoint, recordings
 
 from ser_transfer.encoders import load_encoder
 from ser_transfer.encoders.pooled import encode_waveforms
-from ser_transfer.export import OnnxModel, export_onnx
+from ser_transfer.exporting import OnnxModel, export_onnx
 from ser_transfer.heads import make_head, make_sequence_head
 from ser_transfer.model import FrozenModel, SequenceModel
 

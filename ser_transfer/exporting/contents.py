@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from ser_transfer.export.errors import ExportError, required
+from ser_transfer.exporting.errors import ExportError, required
 
 FORMAT = 1  # of the description
 KEY = "ser_transfer."  # before each name among the file's metadata_props
@@ -72,7 +72,7 @@ class Description:
         except KeyError as error:
             raise ExportError(
                 f"{file} is no model of ours: its metadata lack {error}; write one with "
-                "ser_transfer.export.export_onnx"
+                "ser_transfer.exporting.export_onnx"
             ) from error
         except (TypeError, ValueError) as error:
             raise ExportError(

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import soundfile
-from export.conftest import EMOTIONS, N_ASKED, frozen, on_frames
+from exporting.conftest import EMOTIONS, N_ASKED, frozen, on_frames
 from finetuning.tiny_networks import CLASSES, network, recordings, take_steps
 
 from ser_transfer.audio import read_audio
 from ser_transfer.encoders import load_encoder
-from ser_transfer.export import ExportError, OnnxModel, export_onnx, exporting
+from ser_transfer.exporting import ExportError, OnnxModel, export_onnx, writing
 from ser_transfer.finetuning.adapters import add_adapter
 from ser_transfer.model import EmotionModel, NetworkModel
 
@@ -175,7 +175,7 @@ def test_networks_that_resample_are_refused(tmp_path):
 
 
 def test_more_than_one_file_holds_is_refused(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(writing, "MOST_BYTES", 1_000)
     refused(model, tmp_path, "one ONNX file holds 2: export a smaller model")
 
 

@@ -11,7 +11,7 @@ from finetuning.tiny_networks import recordings
 
 from ser_transfer.audio import AudioError
 from ser_transfer.encoders.pooled import Recording
-from ser_transfer.export import ExportError, OnnxModel, find_onnx
+from ser_transfer.exporting import ExportError, OnnxModel, find_onnx
 from ser_transfer.timeline import TimelineSettings
 
 pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'ser-transfer[onnx]'")
@@ -76,7 +76,7 @@ def test_neither_torch_nor_transformers_is_needed(file, clips):
     code = (
         "import sys\n"
         "sys.modules['torch'] = sys.modules['transformers'] = None  # importing either fails\n"
-        "from ser_transfer.export import OnnxModel\n"
+        "from ser_transfer.exporting import OnnxModel\n"
         f"model = OnnxModel.from_file({str(file)!r})\n"
         f"print(model.predict({str(clips[0])!r}))\n"
         f"print(len(model.timeline({str(clips[1])!r}).segments))\n"

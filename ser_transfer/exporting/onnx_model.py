@@ -15,8 +15,8 @@ from ser_transfer.audio import AudioError, read_audio
 from ser_transfer.encoders import Waveform
 from ser_transfer.encoders.pooled import Recording
 from ser_transfer.encoders.streams import ahead
-from ser_transfer.export.contents import INPUT, OUTPUTS, Description, checked
-from ser_transfer.export.errors import ExportError, required
+from ser_transfer.exporting.contents import INPUT, OUTPUTS, Description, checked
+from ser_transfer.exporting.errors import ExportError, required
 from ser_transfer.metrics import with_temperature
 from ser_transfer.model.answers import Answer
 from ser_transfer.model.base import EmotionModel, Probabilities
@@ -158,7 +158,7 @@ def find_onnx(name: str | Path) -> Path:
         if path.is_file():
             return path
     raise ExportError(
-        f"there is no ONNX file at {name}: write one with ser_transfer.export.export_onnx, and give it"
+        f"there is no ONNX file at {name}: write one with ser_transfer.exporting.export_onnx, and give it"
     )
 
 

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 USES = {
-    "running": "export.OnnxModel.from_file(__file__)",
-    "exporting": "export.export_onnx(EmotionModel.from_pretrained(), 'model.onnx')",
-    "quantising": "export.quantise(__file__, 'int8.onnx')",
+    "running": "exporting.OnnxModel.from_file(__file__)",
+    "exporting": "exporting.export_onnx(EmotionModel.from_pretrained(), 'model.onnx')",
+    "quantising": "exporting.quantise(__file__, 'int8.onnx')",
 }
 
 
