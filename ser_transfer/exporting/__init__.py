@@ -4,9 +4,19 @@
 alone. Importing this imports neither.
 """
 
+from ser_transfer.exporting.comparison import Comparison, compare, signals
 from ser_transfer.exporting.errors import ExportError
 from ser_transfer.exporting.onnx_model import OnnxModel, find_onnx
 from ser_transfer.exporting.quantising import quantise
 from ser_transfer.exporting.writing import export_onnx
 
-__all__ = ["ExportError", "OnnxModel", "export_onnx", "find_onnx", "quantise"]
+__all__ = [
+    "Comparison",
+    "ExportError",
+    "OnnxModel",
+    "compare",
+    "export_onnx",
+    "find_onnx",
+    "quantise",
+    "signals",
+]

@@ -48,12 +48,15 @@ class Description:
     precision: Literal["float32", "int8"] = "float32"
     format: int = FORMAT
 
-    def write_into(self, model: Any) -> None:
-        """Put the description into a ``ModelProto``, in place of what metadata it has."""
+    def put_into(self, content: bytes) -> bytes:
+        """Give a file's content with this description in place of what metadata it has."""
+        model = parsed(content, self.name)
         del model.metadata_props[:]
         for name, value in asdict(self).items():
             entry = model.metadata_props.add()
             entry.key, entry.value = KEY + name, json.dumps(value, ensure_ascii=False)
+        written: bytes = model.SerializeToString()
+        return written
 
     @classmethod
     def read_from(cls, model: Any, file: str) -> Description:
@@ -72,7 +75,7 @@ class Description:
         except KeyError as error:
             raise ExportError(
                 f"{file} is no model of ours: its metadata lack {error}; write one with "
-                "ser_transfer.exporting.export_onnx"
+                "python -m ser_transfer.export MODEL"
             ) from error
         except (TypeError, ValueError) as error:
             raise ExportError(

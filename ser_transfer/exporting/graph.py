@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from ser_transfer.encoders.audioset_networks import YAMNET_LAYERS
 from ser_transfer.encoders.patch_encoder import average
@@ -135,15 +134,6 @@ def graph_of(model: EmotionModel) -> tuple[EmotionGraph, int | None]:
 
 
 def _plain(network: EmotionNetwork) -> EmotionNetwork:
-    """Copy a network to the CPU, its adapter merged, weights made of others (weight norm) computed."""
+    """Copy a network to the CPU, with what adapter it has merged."""
     copied = copy.deepcopy(network) if network.adapter is None else merged(network)
-    for module in list(copied.to("cpu").modules()):
-        if parametrize.is_parametrized(module):
-            names = list(module.parametrizations)  # type: ignore[arg-type]  # a ModuleDict, untyped
-            weights = {name: getattr(module, name).detach() for name in names}
-            # Not by `remove_parametrizations`: it changes the class, which the copy shares with the original.
-            del module.parametrizations
-            module.__class__ = type(module).__bases__[0]
-            for name, weight in weights.items():
-                setattr(module, name, nn.Parameter(weight))
-    return copied
+    return copied.to("cpu")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ser_transfer.encoders.pooled import Recording
 from ser_transfer.encoders.streams import ahead
 from ser_transfer.exporting.contents import INPUT, OUTPUTS, Description, checked
 from ser_transfer.exporting.errors import ExportError, required
+from ser_transfer.exporting.files import write_file
 from ser_transfer.metrics import with_temperature
 from ser_transfer.model.answers import Answer
 from ser_transfer.model.base import EmotionModel, Probabilities
@@ -52,11 +52,8 @@ class OnnxModel(EmotionModel):
         told = checked(content, str(file))
         self.classes, self.temperature, self.training = told.classes, told.temperature, told.training
         self.sampling_rate, self.min_seconds = told.sampling_rate, told.min_seconds
-        self.max_samples, self.precision, self.exported_from = (
-            told.max_samples,
-            told.precision,
-            told.fingerprint,
-        )
+        self.max_samples, self.precision = told.max_samples, told.precision
+        self.exported_from = told.fingerprint
         self.name = told.name if told.precision == "float32" else f"{told.name} ({told.precision})"
         self._file = file
         self._fingerprint = xxhash.xxh3_128(content).hexdigest()
@@ -78,7 +75,7 @@ class OnnxModel(EmotionModel):
             content = file.read_bytes()
         except OSError as error:
             raise ExportError(
-                f"{file} cannot be read ({error.strerror}): give a file that export_onnx wrote"
+                f"{file} cannot be read ({error.strerror}): give a file that ser_transfer.export wrote"
             ) from error
         return cls(content, file, n_threads=n_threads)
 
@@ -101,13 +98,11 @@ class OnnxModel(EmotionModel):
         Raises:
             ExportError: If it cannot be written.
         """
-        to = Path(folder) / FILE
         try:
-            to.parent.mkdir(parents=True, exist_ok=True)
-            if not (to.exists() and to.samefile(self._file)):
-                shutil.copyfile(self._file, to)
+            content = self._file.read_bytes()
         except OSError as error:
-            raise ExportError(f"cannot write the model to {to}: {error.strerror}") from error
+            raise ExportError(f"{self._file} cannot be read any more ({error.strerror})") from error
+        write_file(Path(folder) / FILE, content)
 
     def _answers(self, recordings: Iterable[Recording], n_workers: int | None) -> Iterator[Answer]:
         """Decode and answer as many at once as there are workers; they share the session's threads."""
@@ -158,7 +153,8 @@ def find_onnx(name: str | Path) -> Path:
         if path.is_file():
             return path
     raise ExportError(
-        f"there is no ONNX file at {name}: write one with ser_transfer.exporting.export_onnx, and give it"
+        f"{name} has no {FILE}: write it with python -m ser_transfer.export {name}, or give the file that "
+        "was written elsewhere"
     )
 
 

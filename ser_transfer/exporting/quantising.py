@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ser_transfer.exporting.contents import checked, parsed
 from ser_transfer.exporting.errors import ExportError, required
+from ser_transfer.exporting.files import explaining, write_file
 from ser_transfer.exporting.onnx_model import OnnxModel
-from ser_transfer.exporting.writing import describe, written_beside
 
 # Parts of a node's name, which is made of the modules that it lies in: what hears the signal needs its
 # digits, and a head has few weights, and the last word.
-KEPT_IN_FLOAT32 = ("/log_mel/", "/head/")
+KEPT_IN_FLOAT32 = ("/log_mel/", "/head/", "/projector/", "/classifier/")
 
 
 def quantise(path: str | Path, to: str | Path) -> Path:
@@ -25,8 +26,8 @@ def quantise(path: str | Path, to: str | Path) -> Path:
     Weights become integers once, each output of a matrix product with a scale of its own, and activations for
     each recording as it comes; no recordings are needed to calibrate. That holds for matrix products and 1×1
     convolutions; other convolutions, the spectrogram and the head stay in float32. Weights have 7 bits of the
-    8, so that no sum overflows on CPUs without VNNI. What it costs in UAR, `ser_transfer.evaluate` or
-    ``benchmarks/onnx_export.py`` tell.
+    8, so that no sum overflows on CPUs without VNNI. What it costs in UAR, `ser_transfer.evaluate` tells on a
+    corpus that the model has not heard, and ``benchmarks/onnx_export.py`` on unheard speakers.
 
     Args:
         path: What `export_onnx` wrote.
@@ -45,13 +46,15 @@ def quantise(path: str | Path, to: str | Path) -> Path:
         content = source.read_bytes()
     except OSError as error:
         raise ExportError(
-            f"{source} cannot be read ({error.strerror}): give what export_onnx wrote"
+            f"{source} cannot be read ({error.strerror}): give what ser_transfer.export wrote"
         ) from error
     described = checked(content, str(source))
     if described.precision == "int8":
         raise ExportError(f"{source} is int8 already: give the float32 file that it was made from")
     model = parsed(content, str(source))
-    with written_beside(target) as unfinished, _quiet():
+    # onnxruntime's quantiser writes files only.
+    with explaining(target), TemporaryDirectory() as folder, _quiet():
+        unfinished = Path(folder) / "int8.onnx"
         quantization.quantize_dynamic(
             model,
             unfinished,
@@ -61,8 +64,10 @@ def quantise(path: str | Path, to: str | Path) -> Path:
             weight_type=quantization.QuantType.QInt8,
             nodes_to_exclude=_left_as_they_are(model.graph),
         )
-        describe(unfinished, replace(described, precision="int8"))
-        OnnxModel.from_file(unfinished)
+        content = unfinished.read_bytes()
+    content = replace(described, precision="int8").put_into(content)
+    OnnxModel(content, target)  # it runs
+    write_file(target, content)
     return target
 
 

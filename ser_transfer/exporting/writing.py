@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ser_transfer.encoders import Waveform
-from ser_transfer.exporting.contents import INPUT, OUTPUTS, Description, parsed
+from ser_transfer.exporting.comparison import Comparison, compare, signal, signals
+from ser_transfer.exporting.contents import INPUT, OUTPUTS, Description
 from ser_transfer.exporting.errors import ExportError, required
+from ser_transfer.exporting.files import write_file
 from ser_transfer.exporting.onnx_model import OnnxModel
 from ser_transfer.model import EmotionModel
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
 OPSET = 17  # the oldest with layer norm in one operator
 TOLERANCE = 1e-4  # of a probability, and of an embedding beside its largest number
-LENGTHS_SECONDS = (0.5, 1.0, 3.3, 11.0)  # of what a written file is asked about
-TRACED_SECONDS = 2.0  # of what the graph is followed with: none of these
+TRACED_SECONDS = 2.0  # of what the graph is followed with: none of the lengths that are compared
 MOST_BYTES = 2**31 - 2**24  # of weights, what one file of protobuf can hold
 
 
-def export_onnx(model: EmotionModel, path: str | Path, *, opset: int | None = None) -> Path:
+def export_onnx(model: EmotionModel, path: str | Path, waveforms: Iterable[Waveform] = ()) -> Comparison:
     """Write a model as one ONNX graph, from a waveform to calibrated probabilities.
 
     The graph takes one mono waveform of any length, float32 of shape (1, samples), and gives what
     `contents.OUTPUTS` names; `contents.Description` stands in its metadata. Input normalisation, log-mel
     spectrogram, encoder, pooling, head and temperature are inside. It is run beside the model on signals of
-    `LENGTHS_SECONDS` before it gets its name: a file that is there answers as the model does.
+    several lengths before it is written: a file that is there answers as the model does.
 
     Args:
         model: On a frozen encoder, or fine-tuned: of the wav2vec2 kind, Whisper, YAMNet or VGGish. A frozen
             one's head is one of `heads.EXPORTED_HEADS`, or a head on frames.
-        path: Of the file; what is there is replaced.
-        opset: Version of ONNX's operators; None for 17.
+        path: Of the file; what is there is replaced, whole or not at all.
+        waveforms: Recordings to compare both on besides `comparison.signals`, at the model's sampling rate;
+            of one that is longer than the graph hears at once, its beginning.
 
     Returns:
-        The path.
+        How far the answers of graph and model lie apart.
 
     Raises:
         ExportError: If the extra ``[onnx]`` is not installed, no graph can hold the model, its answers differ
@@ -65,37 +65,16 @@ def export_onnx(model: EmotionModel, path: str | Path, *, opset: int | None = No
         fingerprint=model.fingerprint,
     )
     to = Path(path).expanduser()
-    with written_beside(to) as unfinished:
-        _write_graph(graph, unfinished, _signal(TRACED_SECONDS, model), opset or OPSET)
-        describe(unfinished, described)
-        _compare(model, OnnxModel.from_file(unfinished))
-    return to
-
-
-@contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
-    """Give a name to write under, which becomes `path` once the block has ended well, and is gone if not.
-
-    Raises:
-        ExportError: If the file cannot be written.
-    """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished
-        unfinished.replace(path)
-    except OSError as error:
-        raise ExportError(f"{path} cannot be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):  # a folder that is none: told above
-            unfinished.unlink(missing_ok=True)
-
-
-def describe(file: Path, described: Description) -> None:
-    """Put a description into an ONNX file."""
-    model = parsed(file.read_bytes(), str(file))
-    described.write_into(model)
-    file.write_bytes(model.SerializeToString())
+    content = described.put_into(_traced(graph, signal(TRACED_SECONDS, model)))
+    heard = (waveform[:max_samples] for waveform in chain(signals(model), waveforms))
+    comparison = compare(model, OnnxModel(content, to), heard)
+    if not comparison.largest <= TOLERANCE:  # nor is NaN
+        raise ExportError(
+            f"the graph of {model.name} differs from PyTorch by {comparison.largest:.2g} on "
+            f"{comparison.worst_seconds:.2f} s, and {TOLERANCE:g} is allowed: no file was written"
+        )
+    write_file(to, content)
+    return comparison
 
 
 def _refuse_too_large(graph: nn.Module, model: EmotionModel) -> None:
@@ -108,24 +87,25 @@ def _refuse_too_large(graph: nn.Module, model: EmotionModel) -> None:
         )
 
 
-def _write_graph(graph: nn.Module, file: Path, signal: Waveform, opset: int) -> None:
+def _traced(graph: nn.Module, heard: Waveform) -> bytes:
     """Follow the graph through one signal and write down what it does, its length left open.
 
     By tracing, not by `torch.export`: this needs no further package, and takes models whose shapes that
-    cannot prove. What tracing may write down as a number that hangs on the length, `_compare` finds.
+    cannot prove. Where a number that hangs on the length was written down as it was, the comparison tells.
     """
     import torch
 
-    given = (torch.from_numpy(signal).unsqueeze(0),)
+    given = (torch.from_numpy(heard).unsqueeze(0),)
+    file = BytesIO()
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of tracing: what they warn of is tested
             torch.onnx.export(
                 graph,
                 given,
-                str(file),
+                file,
                 dynamo=False,
-                opset_version=opset,
+                opset_version=OPSET,
                 input_names=[INPUT],
                 output_names=list(OUTPUTS),
                 dynamic_axes={INPUT: {1: "samples"}},
@@ -138,39 +118,5 @@ def _write_graph(graph: nn.Module, file: Path, signal: Waveform, opset: int) -> 
         torch.onnx.errors.OnnxExporterError,
     ) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ExportError(f"torch cannot write this model as a graph of opset {opset} ({reason})") from error
-
-
-def _compare(model: EmotionModel, exported: OnnxModel) -> None:
-    """Ask both about signals of several lengths.
-
-    Raises:
-        ExportError: If they differ by more than `TOLERANCE`.
-    """
-    worst, where = 0.0, 0.0
-    for seconds in (model.min_seconds, *LENGTHS_SECONDS):
-        signal = _signal(seconds, model)
-        embedding = model.embeddings_of_waveforms([signal])
-        differences = (
-            model.probabilities_of_waveforms([signal]) - exported.probabilities_of_waveforms([signal]),
-            (embedding - exported.embeddings_of_waveforms([signal]))
-            / max(1.0, float(np.abs(embedding).max())),
-        )
-        difference = max(float(np.abs(each).max()) for each in differences)
-        if not difference <= worst:  # a NaN is the worst of all
-            worst, where = difference, len(signal) / model.sampling_rate
-    if not worst <= TOLERANCE:
-        raise ExportError(
-            f"the graph of {model.name} differs from PyTorch by {worst:.2g} on {where:.2f} s, and "
-            f"{TOLERANCE:g} is allowed: the file was not kept"
-        )
-
-
-def _signal(seconds: float, model: EmotionModel) -> Waveform:
-    """Make a gliding tone in noise that swells, so that no part is like another."""
-    n_samples = round(max(seconds, model.min_seconds) * model.sampling_rate)
-    time = np.arange(n_samples) / model.sampling_rate
-    tone = np.sin(2 * np.pi * (120 * time + 60 * np.sin(2 * np.pi * 1.3 * time)))
-    noise = np.random.default_rng(n_samples).normal(0, 0.3, n_samples)
-    signal: Any = 0.1 * (tone + noise) * np.linspace(0.3, 1.5, n_samples)
-    return np.asarray(signal, np.float32)
+        raise ExportError(f"torch cannot write this model as a graph ({reason})") from error
+    return file.getvalue()

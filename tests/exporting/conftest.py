@@ -43,6 +43,12 @@ def on_frames(name, head, **settings) -> SequenceModel:
     return SequenceModel(loaded, layer, fitted, {"corpus": "a corpus", "head": head}, 0.8)
 
 
+def written(model, path):
+    """Export a model, and give the path."""
+    export_onnx(model, path)
+    return path
+
+
 @pytest.fixture(scope="session")
 def model() -> FrozenModel:
     return frozen("wav2vec2-large")
@@ -52,7 +58,7 @@ def model() -> FrozenModel:
 def file(model, tmp_path_factory):
     """The model's file; tests that change it copy it first."""
     pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'ser-transfer[onnx]'")
-    return export_onnx(model, tmp_path_factory.mktemp("exported") / "model.onnx")
+    return written(model, tmp_path_factory.mktemp("exported") / "model.onnx")
 
 
 @pytest.fixture(scope="session")

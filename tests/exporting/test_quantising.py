@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from exporting.conftest import frozen
+from exporting.conftest import frozen, written
 from finetuning.tiny_networks import recordings
 
-from ser_transfer.exporting import ExportError, OnnxModel, export_onnx, quantise
+from ser_transfer.exporting import ExportError, OnnxModel, quantise
 
 pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'ser-transfer[onnx]'")
 
@@ -13,7 +13,7 @@ pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'ser-tra
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("yamnet")
-    file = export_onnx(frozen("yamnet"), folder / "model.onnx")
+    file = written(frozen("yamnet"), folder / "model.onnx")
     return file, quantise(file, folder / "int8.onnx")
 
 

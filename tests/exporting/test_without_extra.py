@@ -18,7 +18,7 @@ def test_each_use_says_how_to_install_it(use, tmp_path):
     script.write_text(
         "import sys\n"
         "sys.modules['onnx'] = sys.modules['onnxruntime'] = None  # as if they were not installed\n"
-        "from ser_transfer import EmotionModel, export\n"
+        "from ser_transfer import EmotionModel, exporting\n"
         f"{USES[use]}\n"
     )
     answer = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
