@@ -61,11 +61,13 @@ def on_noise(encoder: Encoder) -> FrozenModel:
 def written(model: EmotionModel, folder: Path, n_threads: int) -> tuple[OnnxModel, OnnxModel]:
     """The model as a file, and as one of int8; their sizes are printed."""
     begun = time.perf_counter()
-    file = export_onnx(model, folder / "model.onnx")
+    file = folder / "model.onnx"
+    comparison = export_onnx(model, file)
     took = time.perf_counter() - begun
     small = quantise(file, folder / "int8.onnx")
     sizes = [each.stat().st_size / 1e6 for each in (file, small)]
     print(f"{model.name}: written in {took:.0f} s, {sizes[0]:.1f} MB, int8 {sizes[1]:.1f} MB")
+    print(f"  ONNX beside PyTorch: {comparison}")
     return OnnxModel.from_file(file, n_threads=n_threads), OnnxModel.from_file(small, n_threads=n_threads)
 
 

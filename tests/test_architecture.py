@@ -30,13 +30,13 @@ ROWS = (
     {"_command"},
     {"_settings", "_stored"},
     {"embed", "audit", "explore"},
-    {"train", "finetune", "pretrain", "compare", "evaluate", "predict", "demo"},
+    {"train", "finetune", "pretrain", "compare", "evaluate", "predict", "demo", "export"},
     {"quickstart"},
     {"__init__", "__main__"},
 )
 VERBS = (
     *("explore", "embed", "audit", "train", "pretrain", "finetune", "compare", "evaluate"),
-    *("predict", "demo", "quickstart"),
+    *("predict", "export", "demo", "quickstart"),
 )
 HEAVY = ("torch", "transformers", "librosa", "sklearn", "datasets", "matplotlib")
 

@@ -5,12 +5,14 @@ alone. Importing this imports neither.
 """
 
 from ser_transfer.exporting.comparison import Comparison, compare, signals
-from ser_transfer.exporting.errors import ExportError
-from ser_transfer.exporting.onnx_model import OnnxModel, find_onnx
+from ser_transfer.exporting.errors import ExportError, require_extra
+from ser_transfer.exporting.onnx_model import ONNX_FILE, ONNX_SUFFIX, OnnxModel, find_onnx
 from ser_transfer.exporting.quantising import quantise
 from ser_transfer.exporting.writing import export_onnx
 
 __all__ = [
+    "ONNX_FILE",
+    "ONNX_SUFFIX",
     "Comparison",
     "ExportError",
     "OnnxModel",
@@ -18,5 +20,6 @@ __all__ = [
     "export_onnx",
     "find_onnx",
     "quantise",
+    "require_extra",
     "signals",
 ]

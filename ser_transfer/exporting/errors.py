@@ -12,6 +12,16 @@ class ExportError(SerTransferError):
     """A model that no ONNX file can hold, or a file that holds none of ours."""
 
 
+def require_extra() -> None:
+    """See that the extra ``[onnx]`` is there, before anything is loaded for nothing.
+
+    Raises:
+        ExportError: If it is not installed.
+    """
+    required("onnx")
+    required("onnxruntime")
+
+
 def required(module: str) -> Any:
     """Import a module of the extra ``[onnx]``.
 

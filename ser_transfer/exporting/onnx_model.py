@@ -22,7 +22,8 @@ from ser_transfer.model.answers import Answer
 from ser_transfer.model.base import EmotionModel, Probabilities
 from ser_transfer.model.network import equal_windows
 
-FILE = "model.onnx"  # in the folder of a model
+ONNX_SUFFIX = ".onnx"
+ONNX_FILE = f"model{ONNX_SUFFIX}"  # in the folder of a model
 
 
 class OnnxModel(EmotionModel):
@@ -93,7 +94,7 @@ class OnnxModel(EmotionModel):
         return np.stack([self._run(waveform)[1] for waveform in waveforms]).astype(np.float32)
 
     def save(self, folder: str | Path) -> None:
-        """Copy the file into a folder, as `FILE`.
+        """Copy the file into a folder, as `ONNX_FILE`.
 
         Raises:
             ExportError: If it cannot be written.
@@ -102,7 +103,7 @@ class OnnxModel(EmotionModel):
             content = self._file.read_bytes()
         except OSError as error:
             raise ExportError(f"{self._file} cannot be read any more ({error.strerror})") from error
-        write_file(Path(folder) / FILE, content)
+        write_file(Path(folder) / ONNX_FILE, content)
 
     def _answers(self, recordings: Iterable[Recording], n_workers: int | None) -> Iterator[Answer]:
         """Decode and answer as many at once as there are workers; they share the session's threads."""
@@ -143,18 +144,21 @@ def find_onnx(name: str | Path) -> Path:
     """Find the ONNX file that a user means.
 
     Args:
-        name: The file, the folder of a model, or that of a run, which have it as `FILE`.
+        name: The file, the folder of a model, or that of a run, which have it as `ONNX_FILE`.
 
     Raises:
         ExportError: If there is none.
     """
     given = Path(name).expanduser()
-    for path in (given, given / FILE, given / "model" / FILE):
+    for path in (given, given / ONNX_FILE, given / "model" / ONNX_FILE):
         if path.is_file():
             return path
+    if given.suffix == ONNX_SUFFIX:
+        raise ExportError(f"there is no file {name}: give one that ser_transfer.export wrote")
+    out = "" if given.is_dir() else f" --out {ONNX_FILE}"
     raise ExportError(
-        f"{name} has no {FILE}: write it with python -m ser_transfer.export {name}, or give the file that "
-        "was written elsewhere"
+        f"{name} has no {ONNX_FILE}: write one with python -m ser_transfer.export {name}{out}, or give the "
+        "file that was written elsewhere"
     )
 
 

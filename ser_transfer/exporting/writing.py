@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ser_transfer.encoders import Waveform
 from ser_transfer.exporting.comparison import Comparison, compare, signal, signals
 from ser_transfer.exporting.contents import INPUT, OUTPUTS, Description
-from ser_transfer.exporting.errors import ExportError, required
+from ser_transfer.exporting.errors import ExportError, require_extra
 from ser_transfer.exporting.files import write_file
 from ser_transfer.exporting.onnx_model import OnnxModel
 from ser_transfer.model import EmotionModel
@@ -48,8 +48,7 @@ def export_onnx(model: EmotionModel, path: str | Path, waveforms: Iterable[Wavef
         ExportError: If the extra ``[onnx]`` is not installed, no graph can hold the model, its answers differ
             by more than 1e-4, or the file cannot be written.
     """
-    required("onnx")
-    required("onnxruntime")
+    require_extra()
     from ser_transfer.exporting.graph import graph_of
 
     graph, max_samples = graph_of(model)
@@ -103,7 +102,7 @@ def _traced(graph: nn.Module, heard: Waveform) -> bytes:
             torch.onnx.export(
                 graph,
                 given,
-                file,
+                file,  # type: ignore[arg-type]  # it takes open files, too
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=[INPUT],

@@ -43,6 +43,14 @@ def on_frames(name, head, **settings) -> SequenceModel:
     return SequenceModel(loaded, layer, fitted, {"corpus": "a corpus", "head": head}, 0.8)
 
 
+def on_waveforms(loaded, waveforms, emotions) -> FrozenModel:
+    """A head on all layers of an encoder, fitted on recordings that are given."""
+    encoded = encode_waveforms(waveforms, loaded, "mean_std")
+    head = make_head("logistic_regression")
+    head.fit(np.stack([np.concatenate(each.layers) for each in encoded]), np.array(emotions))
+    return FrozenModel(loaded, "mean_std", loaded.layer_names, head, {})
+
+
 def written(model, path):
     """Export a model, and give the path."""
     export_onnx(model, path)

@@ -102,9 +102,7 @@ def test_files_are_found_in_models_and_runs(file, tmp_path):
     shutil.copyfile(file, tmp_path / "run" / "model" / "model.onnx")
     for name in ("run", "run/model", "run/model/model.onnx"):
         assert find_onnx(tmp_path / name) == tmp_path / "run" / "model" / "model.onnx"
-    with pytest.raises(
-        ExportError, match=r"has no model\.onnx: write it with python -m"
-    ):
+    with pytest.raises(ExportError, match=r"has no model\.onnx: write one with python -m"):
         find_onnx(tmp_path)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from exporting.conftest import EMOTIONS, N_ASKED, encoder, frozen, on_frames, written
+from exporting.conftest import EMOTIONS, N_ASKED, encoder, frozen, on_frames, on_waveforms, written
 from finetuning.tiny_networks import CLASSES, network, recordings, take_steps
 
 from ser_transfer.audio import read_audio
@@ -139,7 +139,7 @@ def speech(shared):
 
 
 def same_on(speech, loaded, tmp_path):
-    model = frozen_on(loaded, speech)
+    model = on_waveforms(loaded, speech, EMOTIONS[np.arange(len(speech)) % 3])
     found = OnnxModel.from_file(written(model, tmp_path / "model.onnx"))
     expected = model.probabilities_of_waveforms(speech)
     assert np.ptp(expected, axis=0).max() > 0.1
@@ -156,18 +156,6 @@ def test_real_speech_through_the_real_yamnet(shared, speech, tmp_path):
 @pytest.mark.parametrize("name", ["wav2vec2-base", "wav2vec2-large"])  # group norm, layer norm
 def test_real_speech_through_wav2vec2(name, speech, tmp_path):
     same_on(speech, encoder(name), tmp_path)
-
-
-def frozen_on(loaded, waveforms):
-    from ser_transfer.encoders.pooled import encode_waveforms
-    from ser_transfer.heads import make_head
-    from ser_transfer.model import FrozenModel
-
-    features = np.stack(
-        [np.concatenate(each.layers) for each in encode_waveforms(waveforms, loaded, "mean_std")]
-    )
-    head = make_head("logistic_regression").fit(features, EMOTIONS[np.arange(len(features)) % 3])
-    return FrozenModel(loaded, "mean_std", loaded.layer_names, head, {})
 
 
 def refused(model, tmp_path, words):
