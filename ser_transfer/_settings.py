@@ -13,7 +13,7 @@ from ser_transfer._command import SettingsError
 from ser_transfer._setting import setting
 from ser_transfer.corpora import CORPORA, load_corpus
 from ser_transfer.encoders import Encoder, Precision, load_encoder
-from ser_transfer.exporting import ONNX_SUFFIX, OnnxModel, find_onnx
+from ser_transfer.exporting import ONNX_SUFFIX, load_onnx
 from ser_transfer.model import EmotionModel
 from ser_transfer.splits import Split, make_split
 
@@ -207,7 +207,7 @@ def load_model(
     Raises:
         SettingsError: If an ONNX file is given what only PyTorch can use.
         ModelError: If there is no model, or it cannot be read.
-        ExportError: If there is no ONNX file, or it is none of ours.
+        ExportError: If there is no ONNX file, it is none of ours, or of another model than the one beside it.
     """
     if backend == "torch" and not name.lower().endswith(ONNX_SUFFIX):
         return EmotionModel.from_pretrained(name, revision=revision, weights=weights, device=device)
@@ -221,4 +221,4 @@ def load_model(
         raise SettingsError(
             f"an ONNX file holds its encoder, and is run on the CPU: leave {' and '.join(stray)} away"
         )
-    return OnnxModel.from_file(find_onnx(name))
+    return load_onnx(name)

@@ -6,7 +6,8 @@ alone. Importing this imports neither.
 
 from ser_transfer.exporting.comparison import Comparison, compare, signals
 from ser_transfer.exporting.errors import ExportError, require_extra
-from ser_transfer.exporting.onnx_model import ONNX_FILE, ONNX_SUFFIX, OnnxModel, find_onnx
+from ser_transfer.exporting.onnx_model import ONNX_FILE, ONNX_SUFFIX, OnnxModel
+from ser_transfer.exporting.places import find_onnx, load_onnx
 from ser_transfer.exporting.quantising import quantise
 from ser_transfer.exporting.writing import export_onnx
 
@@ -19,6 +20,7 @@ __all__ = [
     "compare",
     "export_onnx",
     "find_onnx",
+    "load_onnx",
     "quantise",
     "require_extra",
     "signals",

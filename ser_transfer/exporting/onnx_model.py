@@ -22,6 +22,7 @@ from ser_transfer.model.answers import Answer
 from ser_transfer.model.base import EmotionModel, Probabilities
 from ser_transfer.model.network import equal_windows
 
+SCORES = ("uar", "uar_interval")  # in what a model says of its training
 ONNX_SUFFIX = ".onnx"
 ONNX_FILE = f"model{ONNX_SUFFIX}"  # in the folder of a model
 
@@ -51,7 +52,10 @@ class OnnxModel(EmotionModel):
         import xxhash
 
         told = checked(content, str(file))
-        self.classes, self.temperature, self.training = told.classes, told.temperature, told.training
+        self.classes, self.temperature = told.classes, told.temperature
+        # The score is that of the model in float32: what 8 bits made of it was not measured.
+        left_out = () if told.precision == "float32" else SCORES
+        self.training = {name: value for name, value in told.training.items() if name not in left_out}
         self.sampling_rate, self.min_seconds = told.sampling_rate, told.min_seconds
         self.max_samples, self.precision = told.max_samples, told.precision
         self.exported_from = told.fingerprint
@@ -138,28 +142,6 @@ class OnnxModel(EmotionModel):
             mean = shares.mean(axis=0, keepdims=True)
             probabilities = with_temperature(mean / mean.sum(), self.temperature)
         return probabilities[0] / probabilities[0].sum(), embedding.mean(axis=0)
-
-
-def find_onnx(name: str | Path) -> Path:
-    """Find the ONNX file that a user means.
-
-    Args:
-        name: The file, the folder of a model, or that of a run, which have it as `ONNX_FILE`.
-
-    Raises:
-        ExportError: If there is none.
-    """
-    given = Path(name).expanduser()
-    for path in (given, given / ONNX_FILE, given / "model" / ONNX_FILE):
-        if path.is_file():
-            return path
-    if given.suffix == ONNX_SUFFIX:
-        raise ExportError(f"there is no file {name}: give one that ser_transfer.export wrote")
-    out = "" if given.is_dir() else f" --out {ONNX_FILE}"
-    raise ExportError(
-        f"{name} has no {ONNX_FILE}: write one with python -m ser_transfer.export {name}{out}, or give the "
-        "file that was written elsewhere"
-    )
 
 
 def _session(content: bytes, file: Path, n_threads: int, told: Description) -> Any:

@@ -80,9 +80,7 @@ def _left_as_they_are(graph: Any) -> list[str]:
     shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     left = []
     for node in graph.node:
-        is_wide = node.op_type == "Conv" and any(
-            size != 1 for size in shapes.get(node.input[1], [0])[2:] or [0]
-        )
+        is_wide = node.op_type == "Conv" and set(shapes.get(node.input[1], [])[2:]) != {1}
         if is_wide or any(part in node.name for part in KEPT_IN_FLOAT32):
             left += [node.name, f"{node.name}_MatMul"]  # what the quantiser makes of a Gemm
     return left

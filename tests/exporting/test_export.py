@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -162,6 +163,18 @@ def test_a_difference_above_the_tolerance_fails_and_leaves_no_file(plain, monkey
     assert export(plain) == 1
     assert "differs from PyTorch by" in capsys.readouterr().err
     assert not (plain / "model.onnx").exists()
+
+
+def test_a_file_that_a_later_training_has_left_is_refused(saved, plain, tones, capsys):
+    shutil.copyfile(saved / "model.onnx", plain / "model.onnx")
+    clip = next(tones.rglob("*.wav"))
+    assert predict(clip, "--model", plain, "--backend", "onnx") == 0
+    config = json.loads((plain / "config.json").read_text())
+    config["training"]["uar"] = 0.625
+    (plain / "config.json").write_text(json.dumps(config))
+    assert predict(clip, "--model", plain, "--backend", "onnx") == 1
+    assert "is of another model than the one beside it" in capsys.readouterr().err
+    assert predict(clip, "--model", plain / "model.onnx") == 0
 
 
 @pytest.mark.parametrize("module", ["onnx", "onnxruntime"])
