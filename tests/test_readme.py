@@ -17,6 +17,7 @@ from ser_transfer.demo import DemoSettings
 from ser_transfer.embed import EmbedSettings
 from ser_transfer.evaluate import EvaluateSettings
 from ser_transfer.explore import ExploreSettings
+from ser_transfer.export import ExportSettings
 from ser_transfer.finetune import FinetuneSettings
 from ser_transfer.predict import PredictSettings
 from ser_transfer.pretrain import PretrainSettings
@@ -30,6 +31,7 @@ SETTINGS = {
     "embed": EmbedSettings,
     "evaluate": EvaluateSettings,
     "explore": ExploreSettings,
+    "export": ExportSettings,
     "finetune": FinetuneSettings,
     "predict": PredictSettings,
     "pretrain": PretrainSettings,
@@ -51,7 +53,7 @@ def commands():
 @pytest.mark.parametrize(("verb", "arguments"), list(commands()))
 def test_a_command_in_a_document_is_understood(verb, arguments, monkeypatch):
     monkeypatch.chdir(ROOT)
-    words = {"predict": "files_or_folders", "demo": "model"}.get(verb)
+    words = {"predict": "files_or_folders", "demo": "model", "export": "model"}.get(verb)
     parse_settings(SETTINGS[verb], shlex.split(arguments, comments=True), verb, words=words)
 
 

@@ -37,8 +37,8 @@ def explaining(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            reason = "the disk is full, or the file too large for it: free some space, or name another place"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = "the disk is full: free some space, or name another place"
         else:
             reason = f"{error.strerror or error}: name another place"
         raise ExportError(f"{path} cannot be written, {reason}") from error

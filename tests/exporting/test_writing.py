@@ -228,6 +228,11 @@ def test_recordings_that_are_given_are_compared_too(model, tmp_path):
     assert 0 < comparison.largest < 1e-4
 
 
+def test_of_a_recording_longer_than_the_graph_hears_at_once_its_beginning_is_compared(model, tmp_path):
+    told = export_onnx(model, tmp_path / "model.onnx", recordings((31 * 16_000,)))
+    assert told.longest_seconds == (30 * 16_000 + 399) / 16_000
+
+
 def test_a_graph_that_gives_no_number_is_refused(model, tmp_path, monkeypatch):
     monkeypatch.setattr(model, "probabilities_of_waveforms", lambda waveforms: np.full((1, 3), np.nan))
     with pytest.raises(ExportError, match="differs from PyTorch by nan"):
