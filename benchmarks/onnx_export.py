@@ -3,7 +3,8 @@
     python benchmarks/onnx_export.py
     python benchmarks/onnx_export.py --corpus emodb --root ../shared/corpora/emodb_2s
 
-Without a corpus: PyTorch, ONNX and int8 ONNX taking turns, clip by clip, in one process on the same cores.
+Without a corpus: PyTorch, ONNX and int8 ONNX taking turns in one process on the same cores, first clip by
+clip, each with all cores, then on all files at once, as many in parallel as there are cores.
 Speech is synthesised and heads are fitted on noise: time does not depend on either. YAMNet has its real
 weights where they are; wav2vec2-base has random ones.
 
@@ -18,7 +19,8 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,25 +75,41 @@ def written(model: EmotionModel, folder: Path, n_threads: int) -> tuple[OnnxMode
 
 
 def compare_speed(
-    model: EmotionModel, files: Sequence[OnnxModel], clips: Sequence[npt.NDArray[np.float32]]
+    model: EmotionModel, files: Sequence[OnnxModel], paths: Sequence[Path], rounds: int
 ) -> None:
+    """Time the ways in turns: one clip on all cores, as one who waits; all files, as `predict` asks them."""
     ways: dict[str, EmotionModel] = dict(zip(("PyTorch", "ONNX", "ONNX int8"), (model, *files), strict=True))
-    seconds = np.zeros((len(clips), len(ways)))
+    clips = [read_audio(path, model.sampling_rate) for path in paths]
     for way in ways.values():
         way.probabilities_of_waveforms(clips[:1])
-    for row, clip in enumerate(clips):
+    alone = _seconds(ways, [partial(_alone, clip) for clip in clips] * rounds)
+    recordings = [Recording(str(path), path) for path in paths]
+    together = _seconds(ways, [lambda way: list(way.answers(recordings))] * rounds)
+    for told, seconds in (("one clip alone", alone), ("clips of many files", together / len(paths))):
+        for column, name in enumerate(ways):
+            low, middle, high = np.percentile(seconds[:, 0] / seconds[:, column], [25, 50, 75])
+            print(
+                f"  {told}, {name}: {np.median(seconds[:, column]) * 1e3:.1f} ms, {middle:.2f} x PyTorch's "
+                f"speed (quartiles {low:.2f} to {high:.2f}; n = {len(seconds)})"
+            )
+
+
+def _alone(clip: npt.NDArray[np.float32], way: EmotionModel) -> object:
+    return way.probabilities_of_waveforms([clip])
+
+
+def _seconds(
+    ways: dict[str, EmotionModel], tasks: Sequence[Callable[[EmotionModel], object]]
+) -> npt.NDArray[np.float64]:
+    """Time each task in each way, of shape (tasks, ways); who begins takes turns."""
+    seconds = np.zeros((len(tasks), len(ways)))
+    for row, task in enumerate(tasks):
         turns = list(enumerate(ways.values()))
         for column, way in turns[row % len(turns) :] + turns[: row % len(turns)]:
             begun = time.perf_counter()
-            way.probabilities_of_waveforms([clip])
+            task(way)
             seconds[row, column] = time.perf_counter() - begun
-    for column, name in enumerate(ways):
-        ratios = seconds[:, 0] / seconds[:, column]
-        low, middle, high = np.percentile(ratios, [25, 50, 75])
-        print(
-            f"  {name:10} {np.median(seconds[:, column]) * 1e3:8.1f} ms a clip, {middle:.2f} x PyTorch's "
-            f"speed (quartiles {low:.2f} to {high:.2f}; n = {len(clips)})"
-        )
+    return seconds
 
 
 def speed(arguments: argparse.Namespace) -> None:
@@ -101,8 +119,7 @@ def speed(arguments: argparse.Namespace) -> None:
         paths = sorted((folder / "clips").rglob("*.wav"))[: arguments.clips]
         for name in arguments.models.split(","):
             model = on_noise(encoder_of(name, arguments.weights))
-            clips = [read_audio(path, model.sampling_rate) for path in paths]
-            compare_speed(model, written(model, folder, arguments.threads), clips)
+            compare_speed(model, written(model, folder, arguments.threads), paths, arguments.rounds)
 
 
 def cost(arguments: argparse.Namespace) -> None:
@@ -170,6 +187,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="of YAMNet")
     parser.add_argument("--corpus", help="ask it about speakers that were not heard, instead")
     parser.add_argument("--root", type=Path, help="folder of the corpus")
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is timed")
     parser.add_argument("--folds", type=int, default=5, help="of speakers of the corpus")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
