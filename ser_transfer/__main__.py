@@ -17,6 +17,9 @@ VERBS = {
     "predict": "the emotion of recordings, or its course through them",
     "export": "a model as one ONNX file, checked against PyTorch",
     "demo": "the page in the browser: hear, see and compare",
+    "list": "the models that lie here, with their scores",
+    "card": "the model card of a run, as the Hub would show it",
+    "share": "a run's model, embeddings, results or page, on the Hugging Face Hub",
     "quickstart": "both on a small synthetic corpus, without any download",
 }
 

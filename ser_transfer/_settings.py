@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ser_transfer._command import SettingsError
 from ser_transfer._setting import setting
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Part = TypeVar("Part")
+Shared = TypeVar("Shared", bound="SharedSettings")
 
 Backend = Literal["torch", "onnx"]
 
@@ -143,6 +144,45 @@ class StoreSettings:
     """Where embeddings are kept."""
 
     store: str = setting(str(CACHE / "embeddings"), help="folder of the embedding store")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedSettings:
+    """Embeddings that somebody shared, in place of a corpus and an encoder."""
+
+    embeddings: str | None = setting(
+        None,
+        help="shared embeddings, a dataset's Hub id or a folder, in place of --corpus, --root, --encoder and "
+        "--store; no audio is needed. Of several encoders, --encoder names another than the first",
+    )
+    embeddings_revision: str | None = setting(None, help="commit, tag or branch of the shared embeddings")
+
+
+def filled_in(settings: Shared, told: Mapping[str, Any]) -> Shared:
+    """Fill in the settings with which shared embeddings were made, and refuse others beside them.
+
+    What agrees with them is no contradiction: so the recipe of a run on shared embeddings runs again.
+
+    Args:
+        settings: With corpus, encoder and store.
+        told: Which were not the defaults.
+
+    Raises:
+        SettingsError: If one was given that they were not made with.
+    """
+    for kind in (CorpusSettings, EncoderSettings, StoreSettings):
+        for item in fields(kind):
+            value = getattr(settings, item.name)
+            if item.name == "seed" or value == item.default or value == told.get(item.name):
+                continue
+            made = told.get(item.name)
+            raise SettingsError(
+                f"--{item.name.replace('_', '-')} {value} does not go with --embeddings "
+                f"{settings.embeddings}"
+                + (f", which were made with {made}" if made is not None else "")
+                + ": they have their corpus and encoder with them; leave it out"
+            )
+    return replace(settings, **told)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,10 @@ from ser_transfer.store import Embeddings, EmbeddingStore, Frames, StoreError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from ser_transfer.sharing.shared_embeddings import SharedEmbeddings
+
+NO_AUDIO = "near-identical audio was not looked for, since that takes the recordings"
+
 
 def stored_embeddings(
     store: str,
@@ -114,6 +118,7 @@ def refused_if_leaky(
     baseline: Embeddings | None,
     allow: str | None,
     encoders: Mapping[str, str | None] | None = None,
+    shared: SharedEmbeddings | None = None,
 ) -> Audit:
     """Audit a split before anything is trained on it.
 
@@ -126,26 +131,38 @@ def refused_if_leaky(
         allow: What may be shared, as ``--allow`` says it.
         encoders: Names of the encoders, and the files of their weights where those were given apart: none of
             ours may have been trained on a speaker that a speaker-independent split tests.
+        shared: Where the embeddings are shared ones: they say whom their encoders have heard, and have no
+            audio that near-identical recordings could be found in.
 
     Raises:
         LeakError: If the split shares what was not asked for, or an encoder has heard a test speaker.
     """
     if split.speaker_independent:
-        _refuse_heard(corpus, split, encoders or {})
+        _refuse_heard(corpus, split, encoders or {}, shared)
     mfcc = None
-    if baseline is not None and baseline.encoder == "mfcc":
+    if baseline is not None and baseline.encoder == "mfcc" and shared is None:
         (vectors,) = baseline.layers.values()
         mfcc = dict(zip(baseline.utterance_ids, vectors, strict=True))
     found = audit_split(corpus, split, keys, mfcc)
+    if shared is not None:
+        found = replace(found, notes=(*found.notes[:-1], NO_AUDIO))  # in place of what the mfcc takes
     refuse_leaks(found, allowed_leaks(allow))
     return found
 
 
-def _refuse_heard(corpus: Dataset, split: Split, encoders: Mapping[str, str | None]) -> None:
+def _refuse_heard(
+    corpus: Dataset,
+    split: Split,
+    encoders: Mapping[str, str | None],
+    shared: SharedEmbeddings | None = None,
+) -> None:
     speakers = dict(zip(corpus["utterance_id"][:], corpus["speaker"][:], strict=True))
     tested = [id_ for fold in split.folds for id_ in fold.test_ids]
     for name, weights in encoders.items():
-        heard = heard_speakers(name, weights, corpus.info.dataset_name, speakers, tested)
+        if shared is None:
+            heard = heard_speakers(name, weights, corpus.info.dataset_name, speakers, tested)
+        else:
+            heard = sorted({speakers[id_] for id_ in tested} & set(shared.heard_speakers[name]))
         if heard:
             raise LeakError(
                 f"{name} was trained on {len(heard)} of the speakers that are to be tested "

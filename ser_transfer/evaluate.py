@@ -20,6 +20,7 @@ from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings, StoreSettings, load_model
 from ser_transfer._stored import computed_embeddings
 from ser_transfer.cross_validation import Labels, Predictions, TrainingError
+from ser_transfer.encoders.heard import heard_among
 from ser_transfer.encoders.pooled import Recording
 from ser_transfer.fill import SOURCE_COLUMNS
 from ser_transfer.labels import resolve_label_map
@@ -196,8 +197,7 @@ def _shared_speakers(model: EmotionModel, corpus: str, labels: Labels, ids: Sequ
     """Name the speakers that are on both sides; names mean the same person within one corpus only."""
     if model.training.get("corpus_name") != corpus:
         return []
-    heard = {labels.speakers[id_] for id_ in ids} & set(model.training.get("speakers", ()))
-    return sorted(speaker for speaker in heard if speaker is not None)
+    return heard_among(model.training, (labels.speakers[id_] for id_ in ids))
 
 
 def _run(settings: EvaluateSettings) -> int:

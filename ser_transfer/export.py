@@ -23,12 +23,12 @@ from ser_transfer.exporting import (
     OnnxModel,
     compare,
     export_onnx,
+    place_for,
     quantise,
     require_extra,
     signals,
 )
 from ser_transfer.model import EmotionModel
-from ser_transfer.model.places import model_folder
 from ser_transfer.results import find_recordings
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class ExportSettings:
     revision: str | None = setting(None, help="commit, tag or branch of the model's Hub id")
     weights: str | None = setting(None, help="file with the weights of the model's encoder, yamnet or vggish")
     out: str | None = setting(
-        None, help=f"the file; default: {ONNX_FILE} in the folder of the model, where predict looks for it"
+        None,
+        help=f"the file; default: {ONNX_FILE} in the folder of the run or model, where predict looks for it",
     )
     check: str | None = setting(
         None,
@@ -153,9 +154,10 @@ def _out(name: str, out: str | None) -> Path:
     if name.lower().endswith(ONNX_SUFFIX):
         raise SettingsError(f"{name} is an ONNX file already: give the model that it was made of")
     if out is None:
-        if not Path(name).expanduser().is_dir():
-            raise SettingsError(f"{name} has no folder of yours to write to: give --out {ONNX_FILE}")
-        return model_folder(name) / ONNX_FILE
+        place = place_for(name)
+        if place is None:
+            raise SettingsError(f"{name} is no folder of yours to write to: give --out {ONNX_FILE}")
+        return place
     if Path(out).suffix.lower() != ONNX_SUFFIX:
         raise SettingsError(f"{out} is no name of an ONNX file: give --out {out.rstrip('/')}{ONNX_SUFFIX}")
     return Path(out)

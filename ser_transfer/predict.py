@@ -68,7 +68,7 @@ class _AskingSettings:
         "ser_transfer.export",
     )
     backend: Backend = setting(
-        "torch", help="torch, or onnx: the model.onnx that ser_transfer.export wrote into the model's folder"
+        "torch", help="torch, or onnx: the model.onnx that ser_transfer.export wrote into the folder"
     )
     revision: str | None = setting(None, help="commit, tag or branch of the model's Hub id")
     weights: str | None = setting(None, help="file with the weights of the model's encoder, yamnet or vggish")

@@ -1,20 +1,29 @@
 """Train a head on stored embeddings, and score it on speakers it has never heard.
 
 python -m ser_transfer.train --corpus ravdess --root DIR --encoder yamnet --split emobox
+python -m ser_transfer.train --embeddings user/name
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_transfer._command import CallableModule, SettingsError, as_flags, command
 from ser_transfer._setting import setting
-from ser_transfer._settings import CorpusSettings, EncoderSettings, SplitSettings, StoreSettings
+from ser_transfer._settings import (
+    CorpusSettings,
+    EncoderSettings,
+    SharedSettings,
+    SplitSettings,
+    StoreSettings,
+    filled_in,
+)
 from ser_transfer._stored import refused_if_leaky, stored_embeddings, stored_frames
 from ser_transfer.augment import Augmentation, Copies
 from ser_transfer.cross_validation import (
@@ -38,9 +47,11 @@ from ser_transfer.store import Embeddings, Frames
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from ser_transfer.sharing.shared_embeddings import SharedEmbeddings
+
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(StoreSettings, SplitSettings, EncoderSettings, CorpusSettings):
+class TrainSettings(SharedSettings, StoreSettings, SplitSettings, EncoderSettings, CorpusSettings):
     """Train a head on stored embeddings, and score it on speakers it has never heard."""
 
     head: str = setting(
@@ -207,7 +218,20 @@ def layer_names(embeddings: Embeddings | Frames, layers: str | Sequence[str]) ->
     return tuple(layers.split(",") if isinstance(layers, str) else layers)
 
 
-def _run(settings: TrainSettings) -> int:
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """What a run is made of: from the store, or from somebody who shared it."""
+
+    settings: TrainSettings
+    corpus: Dataset
+    keys: Mapping[str, str]
+    encoder: Encoder
+    embeddings: Embeddings | Frames
+    baseline: Embeddings | None
+    shared: SharedEmbeddings | None = None
+
+
+def _stored(settings: TrainSettings) -> _Given:
     corpus = settings.load_corpus()
     keys = keys_by_id(corpus)
     encoder = settings.load_encoder()
@@ -224,9 +248,61 @@ def _run(settings: TrainSettings) -> int:
         baseline = stored_embeddings(
             settings.store, keys, handcrafted, pooling=None, copies=None, embed_flags=embed_flags
         )
+    return _Given(settings, corpus, keys, encoder, given, baseline)
+
+
+def _shared(settings: TrainSettings, name: str) -> _Given:
+    """Take what somebody shared; the baseline too, if they did.
+
+    Raises:
+        SettingsError: If a setting asks for what takes the recordings, or contradicts what was shared.
+    """
+    from ser_transfer.sharing.shared_embeddings import load_shared_embeddings
+
+    if settings.head in SEQUENCE_HEADS:
+        raise SettingsError(
+            f"{settings.head} reads frames, and shared embeddings have none: give another head"
+        )
+    if settings.augment is not None:
+        raise SettingsError("augmented copies take the recordings: leave --augment out beside --embeddings")
+    shared = load_shared_embeddings(name, settings.embeddings_revision)
+    encoder = settings.encoder or shared.embeddings.encoder
+    if encoder not in shared.tables:
+        raise SettingsError(f"{name} has no embeddings by {encoder}; it has {', '.join(shared.tables)}")
+    settings = filled_in(settings, shared.settings(encoder))
+    settings = replace(settings, embeddings_revision=shared.revision, title=settings.title or shared.title)
+    baseline = None if settings.baseline == "none" else shared.tables.get(settings.baseline)
+    if baseline is None and settings.baseline != "none":
+        warnings.warn(
+            f"{name} has no embeddings of the baseline {settings.baseline}, which take the recordings: the "
+            "score stands without one",
+            stacklevel=2,
+        )
+    return _Given(
+        settings,
+        shared.corpus,
+        shared.keys,
+        shared.encoders[encoder],
+        shared.tables[encoder],
+        baseline,
+        shared,
+    )
+
+
+def _run(settings: TrainSettings) -> int:
+    if settings.embeddings is None and settings.embeddings_revision is not None:
+        raise SettingsError("--embeddings-revision of what? Give --embeddings user/name too")
+    found = _stored(settings) if settings.embeddings is None else _shared(settings, settings.embeddings)
+    settings, corpus, given, baseline = found.settings, found.corpus, found.embeddings, found.baseline
     made = settings.make_split(corpus, settings.seed)
     audit = refused_if_leaky(
-        corpus, made, keys, baseline, settings.allow, {str(settings.encoder): settings.weights}
+        corpus,
+        made,
+        found.keys,
+        baseline,
+        settings.allow,
+        {str(settings.encoder): settings.weights},
+        found.shared,
     )
     run = train(
         corpus,
@@ -251,7 +327,7 @@ def _run(settings: TrainSettings) -> int:
         mapped = Mapped(given, layer_names(given, settings.layers) or tuple(given.layers), Labels.of(corpus))
     save_run(run, folder, asdict(settings), plots=settings.plots, mapped=mapped)
     if settings.keeps_model:
-        model_of(run, corpus, given, encoder).save(folder / "model")
+        model_of(run, corpus, given, found.encoder).save(folder / "model")
     print(f"{run}\n\nwritten to {folder}")
     return 0
 

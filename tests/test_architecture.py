@@ -16,27 +16,39 @@ PACKAGE = Path(ser_transfer.__file__).parent
 
 # A module imports only from rows above its own. Modules of one row keep to themselves.
 ROWS = (
-    {"errors", "_setting"},
+    {"errors", "_setting", "_files"},
     {"labels", "audio", "pooling", "metrics", "tables", "hub"},
     {"corpora", "encoders", "store", "splits", "heads", "augment", "plots", "pages", "timeline"},
     {"cross_validation", "fill", "exploration"},
     {"runs", "finetuning"},
     {"cards"},
     {"model", "contest"},
-    {"transcription", "explanation", "exporting"},
+    {"transcription", "explanation", "exporting", "sharing"},
     {"results"},
     {"interface"},
     {"_bars"},
     {"_command"},
     {"_settings", "_stored"},
     {"embed", "audit", "explore"},
-    {"train", "finetune", "pretrain", "compare", "evaluate", "predict", "demo", "export"},
+    {
+        "train",
+        "finetune",
+        "pretrain",
+        "compare",
+        "evaluate",
+        "predict",
+        "export",
+        "demo",
+        "list",
+        "card",
+        "share",
+    },
     {"quickstart"},
     {"__init__", "__main__"},
 )
 VERBS = (
     *("explore", "embed", "audit", "train", "pretrain", "finetune", "compare", "evaluate"),
-    *("predict", "export", "demo", "quickstart"),
+    *("predict", "export", "demo", "list", "card", "share", "quickstart"),
 )
 HEAVY = ("torch", "transformers", "librosa", "sklearn", "datasets", "matplotlib")
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -61,6 +62,12 @@ def test_a_run_of_all_folds_stands_beside_frozen_ones(corpus_flags, checkpoint, 
         assert not list((run / "folds" / fold).glob("state-*"))
     assert (run / "model" / "model.safetensors").is_file()
     assert not (run / "folds" / "all").exists()
+    fitted = list(tuned["calibration"]["temperature_by_fold"].values())
+    kept = json.loads((run / "model" / "training.json").read_text())
+    assert kept["temperature"] == 1.0
+    assert kept["temperature_in_weights"] == pytest.approx(statistics.geometric_mean(fitted))
+    in_folds = [json.loads(path.read_text()) for path in run.glob("folds/*/model/training.json")]
+    assert not any("temperature" in name for told in in_folds for name in told)
 
     together = [*corpus_flags, "--encoders", "none", "--runs", str(run), "--no-plots"]
     together += ["--allow", "near-identical-audio", "--out", str(tmp_path / "together")]

@@ -13,6 +13,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.class_weight import compute_sample_weight
 
 from ser_transfer.heads import GRIDS, HEADS, HeadError, Tuner, choose_settings, make_head
+from ser_transfer.heads.neighbors import WeightedKNN
 from ser_transfer.heads.row_space import row_space
 from ser_transfer.heads.scaling import BlockScaler
 
@@ -333,3 +334,10 @@ class TestLayerMix:
     def test_layers_of_unlike_widths_are_refused(self):
         with pytest.raises(HeadError, match="of one width"):
             make_head("layer_mix", block_sizes=(10, 20))
+
+
+def test_where_rows_are_fewer_than_the_neighbours_asked_for_all_of_them_vote():
+    rows, emotions = [[0.0], [0.1], [5.0]], ["anger", "anger", "fear"]
+    few, many = (WeightedKNN(n_neighbors=n, weights="distance").fit(rows, emotions) for n in (3, 40))
+    np.testing.assert_array_equal(many.predict_proba([[1.0], [4.0]]), few.predict_proba([[1.0], [4.0]]))
+    assert many.n_neighbors == 40

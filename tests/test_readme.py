@@ -12,6 +12,7 @@ import soundfile
 from ser_transfer import quickstart
 from ser_transfer._command import parse_settings
 from ser_transfer.audit import AuditSettings
+from ser_transfer.card import CardSettings
 from ser_transfer.compare import CompareSettings
 from ser_transfer.demo import DemoSettings
 from ser_transfer.embed import EmbedSettings
@@ -19,13 +20,16 @@ from ser_transfer.evaluate import EvaluateSettings
 from ser_transfer.explore import ExploreSettings
 from ser_transfer.export import ExportSettings
 from ser_transfer.finetune import FinetuneSettings
+from ser_transfer.list import ListSettings
 from ser_transfer.predict import PredictSettings
 from ser_transfer.pretrain import PretrainSettings
+from ser_transfer.share import ShareSettings
 from ser_transfer.train import TrainSettings
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {
     "audit": AuditSettings,
+    "card": CardSettings,
     "compare": CompareSettings,
     "demo": DemoSettings,
     "embed": EmbedSettings,
@@ -33,10 +37,20 @@ SETTINGS = {
     "explore": ExploreSettings,
     "export": ExportSettings,
     "finetune": FinetuneSettings,
+    "list": ListSettings,
     "predict": PredictSettings,
     "pretrain": PretrainSettings,
     "quickstart": quickstart.QuickstartSettings,
+    "share": ShareSettings,
     "train": TrainSettings,
+}
+WORDS = {  # the setting of words without a flag
+    "card": "run",
+    "demo": "model",
+    "export": "model",
+    "list": "folder",
+    "predict": "files_or_folders",
+    "share": "run_and_id",
 }
 DOCUMENTS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.glob("*.md")}
 DOCUMENTS |= {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.glob("[rb]*/**/*.md")}
@@ -53,8 +67,7 @@ def commands():
 @pytest.mark.parametrize(("verb", "arguments"), list(commands()))
 def test_a_command_in_a_document_is_understood(verb, arguments, monkeypatch):
     monkeypatch.chdir(ROOT)
-    words = {"predict": "files_or_folders", "demo": "model", "export": "model"}.get(verb)
-    parse_settings(SETTINGS[verb], shlex.split(arguments, comments=True), verb, words=words)
+    parse_settings(SETTINGS[verb], shlex.split(arguments, comments=True), verb, words=WORDS.get(verb))
 
 
 def test_the_files_that_the_documents_link_to_are_there():

@@ -30,14 +30,23 @@ def check(run: CardRun, model: Path) -> None:
             or if the model is of another run.
         KeyError, TypeError, ValueError: If an entry is not there, or not what it should be.
     """
-    _refuse_other_numbers(run.saved, run.described, run.folder)
-    _refuse_false_independence(run)
+    refuse_other_numbers(run.saved, run.described, run.folder)
+    refuse_false_independence(run.saved, run.described, run.folder)
     _refuse_other_model(run, model)
     _refuse_other_groups(run)
 
 
-def _refuse_other_numbers(saved: SavedRun, described: Mapping[str, Any], folder: Path) -> None:
-    """Refuse scores that do not follow from the answers beside them: a card quotes nothing else."""
+def refuse_other_numbers(saved: SavedRun, described: Mapping[str, Any], folder: Path) -> None:
+    """Refuse scores that do not follow from the answers beside them: nothing else is published.
+
+    Args:
+        saved: The run's systems, scored again; those of its split that leaks are looked at as well.
+        described: Its `metrics.json`.
+        folder: The run's, for the message.
+
+    Raises:
+        CardError: If a score is another.
+    """
     for system in saved.systems:
         told = described["systems"][system.name]
         counted = system.to_dict()
@@ -50,7 +59,7 @@ def _refuse_other_numbers(saved: SavedRun, described: Mapping[str, Any], folder:
                 f"({wrong}): run it again"
             )
     if saved.leak is not None:
-        _refuse_other_numbers(saved.leak, described["speaker_dependent"], folder)
+        refuse_other_numbers(saved.leak, described["speaker_dependent"], folder)
 
 
 def _unlike(counted: Any, told: Any, name: str) -> Iterator[str]:
@@ -71,12 +80,21 @@ def _unlike(counted: Any, told: Any, name: str) -> Iterator[str]:
         yield name
 
 
-def _refuse_false_independence(run: CardRun) -> None:
-    """Refuse a run that calls itself speaker-independent where its own tables show that it is not."""
-    for saved in (run.saved, run.saved.leak):
+def refuse_false_independence(run: SavedRun, described: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a run that calls itself speaker-independent where its own tables show that it is not.
+
+    Args:
+        run: Its systems, scored again; those of its split that leaks are looked at as well.
+        described: Its `metrics.json`.
+        folder: The run's, for the message.
+
+    Raises:
+        CardError: If it does.
+    """
+    for saved in (run, run.leak):
         if saved is None or not saved.speaker_independent:
             continue
-        told = run.described if saved is run.saved else run.described["speaker_dependent"]
+        told = described if saved is run else described["speaker_dependent"]
         split = str(told["split"]["name"])
         tested = saved.systems[0].predictions
         of_fold: dict[str, set[str | None]] = {}
@@ -91,9 +109,9 @@ def _refuse_false_independence(run: CardRun) -> None:
             )
             if owner.get(id_) is not None and owner[id_] in of_fold.get(fold, ())
         }
-        if shared or saved is run.saved.leak or split.startswith(SHARE_SPEAKERS):
+        if shared or saved is run.leak or split.startswith(SHARE_SPEAKERS):
             raise CardError(
-                f"{run.folder} calls itself speaker-independent, and its split {split} "
+                f"{folder} calls itself speaker-independent, and its split {split} "
                 f"{'shares' if shared else 'may share'} speakers between the sides of a fold: run it again"
             )
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ser_transfer.cards.kept import is_known_on_hub
+from ser_transfer.cards.kept import KeptModel, is_known_on_hub
 from ser_transfer.cards.run import CardRun
 from ser_transfer.corpora import CORPUS_CARDS, CorpusCard
 
@@ -60,6 +60,11 @@ class TrainingCorpus:
     n_utterances: int | None
 
     @property
+    def names_are_public(self) -> bool:
+        """Whether speakers, sentences and the like may be named: of someone's own recordings they may not."""
+        return self.published is not None or self.is_synthetic
+
+    @property
     def is_acted(self) -> bool:
         """Whether it is known that actors speak."""
         return self.name in LABELS
@@ -99,6 +104,25 @@ def training_corpus(run: CardRun) -> TrainingCorpus:
         dataset_id=_dataset_id(recipe),
         speakers=run.model.speakers,
         n_utterances=run.model.n_utterances,
+    )
+
+
+def corpus_of_model(model: KeptModel) -> TrainingCorpus:
+    """Gather what a model says of the corpus that it was trained on; a foreign one says nothing."""
+    name, title = (str(model.training.get(key, "")) for key in ("corpus_name", "corpus"))
+    published = CORPUS_CARDS.get(name)
+    if not title or title == name:
+        title = published.title if published is not None else UNTITLED.get(name, name)
+    return TrainingCorpus(
+        name=name,
+        title=title,
+        published=published,
+        part=None,
+        label_map=None,
+        languages=() if published is None else published.languages,
+        dataset_id=None,
+        speakers=model.speakers,
+        n_utterances=model.n_utterances,
     )
 
 

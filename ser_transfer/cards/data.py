@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ser_transfer.cards.corpus import TrainingCorpus
-from ser_transfer.cards.run import CardRun
+from ser_transfer.cards.kept import KeptModel
 from ser_transfer.cards.writing import escaped, listed
 
 DATASETS = "https://huggingface.co/datasets"
 
 
-def training_data(run: CardRun, corpus: TrainingCorpus) -> Iterator[str]:
+def training_data(model: KeptModel, corpus: TrainingCorpus) -> Iterator[str]:
     """Say whose speech it was trained on, on whose terms, and what may no longer be tested on.
 
     Speakers are named where they are those of a published corpus; people in recordings of someone's own are
@@ -35,7 +35,7 @@ def training_data(run: CardRun, corpus: TrainingCorpus) -> Iterator[str]:
         facts.append(f"**speakers:** {n_speakers}{of}")
     if corpus.spoken:
         facts.append(f"**language:** {escaped(corpus.spoken)}")
-    facts.append(f"**emotions:** {listed(run.system.scores.classes)}")
+    facts.append(f"**emotions:** {listed(model.classes)}")
     if corpus.label_map is not None:
         facts.append(f"**emotions were mapped:** {escaped(corpus.label_map)}")
     if corpus.label_source is not None:
@@ -48,7 +48,7 @@ def training_data(run: CardRun, corpus: TrainingCorpus) -> Iterator[str]:
     yield (
         f"**Do not test it on {escaped(corpus.title)}**, nor on another edition of those recordings: it was "
         f"trained {heard}, and the score would be one of known voices."
-        + ("" if run.model.is_untrained else before)
+        + ("" if model.is_untrained else before)
     )
     if published is not None:
         yield (

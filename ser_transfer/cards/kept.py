@@ -13,6 +13,7 @@ from ser_transfer.cards.errors import CardError
 
 Kind = Literal["frozen", "network", "transformers", "adapter"]
 
+IN_WEIGHTS = "temperature_in_weights"  # among the facts of its training
 TRAINING, ADAPTER_CONFIG = "training.json", "adapter_config.json"
 OWN_HEAD = "head.safetensors"  # beside an encoder under a head of ours, which plain transformers knows not
 # Encoders that were not trained, by what they compute.
@@ -40,7 +41,7 @@ class KeptModel:
         reads: Layers and pooling in words, by name, as far as the files tell.
         classes: Its emotions.
         training: What it was trained on.
-        temperature: That its probabilities are calibrated with.
+        temperature: That its probabilities are calibrated with, by its reader or in its weights.
     """
 
     kind: Kind
@@ -61,6 +62,11 @@ class KeptModel:
     def is_untrained(self) -> bool:
         """Whether its encoder computes features and has learned nothing."""
         return self.encoder in FEATURES
+
+    @property
+    def is_calibrated_in_weights(self) -> bool:
+        """Whether its weights were divided by the temperature: whoever loads it answers calibrated."""
+        return IN_WEIGHTS in self.training
 
     @property
     def n_utterances(self) -> int | None:
@@ -130,7 +136,7 @@ def _network(folder: Path, config: Mapping[str, Any], recipe: Mapping[str, Any])
         reads={"layers": str(design["layer"]), "pooling": str(design["pooling"])},
         classes=tuple(labels[index] for index in sorted(labels)),
         training=training,
-        temperature=float(training.get("temperature", 1.0)),
+        temperature=float(training.get("temperature", 1.0)) * float(training.get(IN_WEIGHTS, 1.0)),
     )
 
 

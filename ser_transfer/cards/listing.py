@@ -6,7 +6,7 @@ Only what a run wrote of itself is read, so that a folder of many is listed at o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,8 @@ from typing import Any
 from ser_transfer.cards.run import RECIPE, is_of_one_model
 from ser_transfer.cards.writing import interval, number, plain
 from ser_transfer.runs.files import METRICS
+from ser_transfer.runs.found import run_folders
 from ser_transfer.tables import text_table
-
-MAX_DEPTH = 3  # folders below the root: outputs/<name>, and groups of runs such as outputs/<paper>/<name>
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def runs_in(folder: str | Path) -> list[ListedRun]:
     Args:
         folder: Such as ``outputs/``, or the folder of one run. One that is not there has no runs.
     """
-    found = [run for name, path in _folders(Path(folder)) if (run := _listed(name, path)) is not None]
+    found = [run for name, path in run_folders(Path(folder)) if (run := _listed(name, path)) is not None]
     return sorted(
         found,
         key=lambda run: (
@@ -87,25 +86,6 @@ def list_text(runs: Sequence[ListedRun]) -> str:
         scored = (number(run.uar), interval(run.interval), plain(split), "kept" if run.has_model else "-")
         rows.append((*map(plain, told), *scored))
     return "\n".join([*([text_table(rows)] if len(rows) > 1 else []), *problems])
-
-
-def _folders(root: Path) -> Iterator[tuple[str, Path]]:
-    """Walk to the folders that hold a run, not into them, nor endlessly round a link."""
-    if (root / METRICS).is_file():
-        yield root.resolve().name, root
-        return
-    waiting = [(root, 0)]
-    while waiting:
-        folder, depth = waiting.pop()
-        try:
-            inside = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-        except OSError:  # not there, or closed to us: nothing of it can be told
-            continue
-        for path in inside:
-            if (path / METRICS).is_file():
-                yield path.relative_to(root).as_posix(), path
-            elif depth + 1 < MAX_DEPTH:
-                waiting.append((path, depth + 1))
 
 
 def _listed(name: str, folder: Path) -> ListedRun | None:

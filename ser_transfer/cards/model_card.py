@@ -11,7 +11,7 @@ from typing import Any
 from ser_transfer.cards.corpus import TrainingCorpus, training_corpus
 from ser_transfer.cards.errors import CardError
 from ser_transfer.cards.figures import card_figures
-from ser_transfer.cards.metadata import card_data
+from ser_transfer.cards.metadata import described, results_of_run
 from ser_transfer.cards.reading import read_card_run
 from ser_transfer.cards.run import CardRun
 from ser_transfer.cards.sections import body
@@ -66,7 +66,12 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def card_of_run(
-    folder: str | Path, *, repo_id: str | None = None, title: str | None = None, part: str = "model"
+    folder: str | Path,
+    *,
+    repo_id: str | None = None,
+    title: str | None = None,
+    part: str = "model",
+    has_encoder: bool = False,
 ) -> ModelCard:
     """Make the card of the model that a run kept, from the run and nothing else.
 
@@ -79,21 +84,22 @@ def card_of_run(
         repo_id: Where the model will be, for the lines that show its use; None leaves a placeholder.
         title: Of the model; None for its encoder, head and corpus.
         part: ``"model"``; or ``"adapter"`` for the adapter alone, where the run kept it.
+        has_encoder: Whether the files of a frozen encoder will lie beside it.
 
     Raises:
         CardError: If the folder holds no such run, it kept no model, its files do not belong together or are
             damaged, or `repo_id` is none.
     """
     if repo_id is not None:
-        _check_repo_id(repo_id)
+        check_repo_id(repo_id)
     run = read_card_run(Path(folder), part)
     corpus = training_corpus(run)
     title = plain(title) if title is not None else ""
     title = title or default_title(run, corpus)
-    data = card_data(run, corpus, title)
+    data = described(run.model, corpus, title, results_of_run(run, corpus))
     header = data.to_yaml()
     return ModelCard(
-        text=f"---\n{header}\n---\n\n{body(run, corpus, title, repo_id)}",
+        text=f"---\n{header}\n---\n\n{body(run, corpus, title, repo_id, has_encoder=has_encoder)}",
         figures=card_figures(run, title),
         metadata=dict(data.to_dict()),  # type: ignore[no-untyped-call]
     )
@@ -106,11 +112,19 @@ def default_title(run: CardRun, corpus: TrainingCorpus) -> str:
     return plain(f"Speech emotion recognition: {what} ({corpus.title})")
 
 
-def _check_repo_id(repo_id: str) -> None:
+def check_repo_id(repo_id: str) -> None:
+    """Refuse what cannot be a name on the Hub.
+
+    Raises:
+        CardError: If it cannot.
+    """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(repo_id)
-    except HFValidationError as error:
-        raise CardError(f"{plain(repo_id)!r} is no id of a model on the Hub: give it as user/name") from error
+        is_known = repo_id.count("/") == 1
+    except HFValidationError:
+        is_known = False
+    if not is_known:
+        raise CardError(f"{plain(repo_id)!r} is no id of a model on the Hub: give it as user/name")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ser_transfer.cards.corpus import TrainingCorpus
 from ser_transfer.cards.run import CardRun
 from ser_transfer.cards.writing import escaped, fenced
 
@@ -35,11 +36,12 @@ PUBLISHED = (
 )
 
 
-def protocol(run: CardRun) -> Iterator[str]:
+def protocol(run: CardRun, corpus: TrainingCorpus) -> Iterator[str]:
     """Say in paragraphs how a run tested.
 
     Args:
         run: As it was read.
+        corpus: Of the run; folds may be called after its speakers, whom only published ones name.
     """
     told = run.described["split"]
     name, n_folds = str(told["name"]), len(told["folds"])
@@ -67,9 +69,11 @@ def protocol(run: CardRun) -> Iterator[str]:
         "The model in this repository is none of those that were tested: it was trained afterwards on all "
         "utterances, with what most folds chose. Its scores are those of the folds."
     )
-    notes = [f"- {escaped(note)}" for note in told["notes"]]
-    if notes:
-        yield "\n".join(notes)
+    notes = [str(note) for note in told["notes"]]
+    if notes and corpus.names_are_public:
+        yield "\n".join(f"- {escaped(note)}" for note in notes)
+    elif notes:
+        yield f"The run's report says more of {len(notes)} of its folds."
     yield from _shared(run)
 
 

@@ -31,10 +31,10 @@ def read_card_run(folder: Path, part: str = "model") -> CardRun:
         raise CardError(
             f"no run in {folder}: it has no {METRICS}; give the folder that train or finetune wrote"
         )
-    recipe = _recipe(folder)
+    recipe = read_recipe(folder)
     model = read_kept_model(folder / part, recipe)
     try:
-        saved = saved_run(folder, _labels(folder))
+        saved = saved_run(folder, labels_of_answers(folder))
         described = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         if len(saved.entrants) != 1:
             raise CardError(f"{folder} tested {len(saved.entrants)} systems, and a card is of one model")
@@ -50,8 +50,12 @@ def read_card_run(folder: Path, part: str = "model") -> CardRun:
     return run
 
 
-def _recipe(folder: Path) -> dict[str, Any]:
-    """Read the settings, and refuse runs of other commands."""
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """Read the settings of a run of one model.
+
+    Raises:
+        CardError: If there are none, or they are of another command.
+    """
     import yaml
 
     try:
@@ -68,8 +72,12 @@ def _recipe(folder: Path) -> dict[str, Any]:
     return recipe
 
 
-def _labels(folder: Path) -> Labels:
-    """Read who said what from the answers, so that they can be scored without the corpus."""
+def labels_of_answers(folder: Path) -> Labels:
+    """Read who said what from a run's answers, so that they can be scored without the corpus.
+
+    Raises:
+        CardError: If they are not there, or damaged.
+    """
     emotions: dict[str, str] = {}
     speakers: dict[str, str | None] = {}
     for path in (folder / PREDICTIONS, folder / LEAK / PREDICTIONS):

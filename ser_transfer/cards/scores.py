@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from ser_transfer.cards.corpus import LANGUAGE, TrainingCorpus
 from ser_transfer.cards.figures import CONFUSION, RELIABILITY
 from ser_transfer.cards.run import CardRun
 from ser_transfer.cards.writing import escaped, interval, number, table
 from ser_transfer.metrics.groups import MIN_ROWS
 from ser_transfer.runs import System
 
+# Columns whose values name nobody and repeat nothing that was said, if they are of this form.
+CLOSED = {"gender": re.compile("female|male"), "language": LANGUAGE}
 HEADER = ("tested", "UAR", "95 % interval", "accuracy", "macro F1")
 
 
@@ -72,10 +76,15 @@ def calibration(run: CardRun) -> Iterator[str]:
         (name, number(told[when]["ece"]), number(told[when]["brier"]))
         for when, name in (("before", "as the head gives them"), ("after", "temperature-scaled, as answered"))
     ]
+    where = ""
+    if run.model.is_calibrated_in_weights:
+        where = " It lies in the weights, so that plain transformers answers with it too."
+    elif run.model.kind in ("transformers", "adapter"):
+        where = f" Plain {'peft' if run.model.kind == 'adapter' else 'transformers'} answers without it."
     yield (
         f"The probabilities are scaled with a temperature of {run.model.temperature:.3f}, the geometric mean "
-        "of those that the folds fitted on validation data. Measured on the test sides, each with its own "
-        "fold's:"
+        f"of those that the folds fitted on validation data.{where} Measured on the test sides, each with "
+        "its own fold's:"
     )
     yield table(("probabilities", "expected calibration error", "Brier score"), rows)
     before, after = (number(told[when]["ece"]) for when in ("before", "after"))
@@ -93,15 +102,25 @@ def calibration(run: CardRun) -> Iterator[str]:
         )
 
 
-def groups(run: CardRun) -> Iterator[str]:
-    """Name whom and what the model understands least."""
+def groups(run: CardRun, corpus: TrainingCorpus) -> Iterator[str]:
+    """Name whom and what the model understands least.
+
+    What was said in recordings of someone's own is not repeated: of their groups only those are shown whose
+    values are no free text.
+    """
+
+    def is_shown(column: str) -> bool:
+        pattern = CLOSED.get(column)
+        is_closed = pattern is not None and all(map(pattern.fullmatch, run.groups[column]))
+        return corpus.names_are_public or is_closed
+
     by_speaker = run.system.uar_by_speaker()
     if len(by_speaker) > 1:
         yield (
             "By speaker, over the emotions that each has, the UAR runs from "
             f"{min(by_speaker.values()):.3f} to {max(by_speaker.values()):.3f}."
         )
-    if run.worst_group is not None:
+    if run.worst_group is not None and is_shown(run.worst_group[0]):
         column, value = run.worst_group
         found = run.groups[column][value]
         within = "" if found.interval is None else f", 95 % interval {interval(found.interval)}"
@@ -111,6 +130,8 @@ def groups(run: CardRun) -> Iterator[str]:
         )
     rows = []
     for column, scored in run.groups.items():
+        if not is_shown(column):
+            continue
         large = sorted(
             (value for value in scored if scored[value].n >= MIN_ROWS), key=lambda value: scored[value].uar
         )

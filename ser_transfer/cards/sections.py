@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ser_transfer.cards import data, limits, made, protocol, scores
 from ser_transfer.cards.corpus import TrainingCorpus
+from ser_transfer.cards.kept import KeptModel
 from ser_transfer.cards.run import CardRun
 from ser_transfer.cards.writing import escaped, interval, listed, number
 
@@ -15,7 +16,9 @@ PLACEHOLDER = "user/name"  # until it has an id
 NEED_WEIGHTS = ("yamnet", "vggish")  # encoders whose weights can come as a file
 
 
-def body(run: CardRun, corpus: TrainingCorpus, title: str, repo_id: str | None) -> str:
+def body(
+    run: CardRun, corpus: TrainingCorpus, title: str, repo_id: str | None, *, has_encoder: bool = False
+) -> str:
     """Write all of a card below its header.
 
     Args:
@@ -23,16 +26,17 @@ def body(run: CardRun, corpus: TrainingCorpus, title: str, repo_id: str | None) 
         corpus: That the model was trained on.
         title: The model's.
         repo_id: Where it will be; None where that is open.
+        has_encoder: Whether the files of its frozen encoder go with it.
     """
     sections = (
         ("", _opening(run, corpus)),
-        ("How to use it", _use(run, repo_id or PLACEHOLDER)),
+        ("How to use it", use(run.model, repo_id or PLACEHOLDER, has_encoder=has_encoder)),
         ("What it is for, and what not", limits.purpose(corpus)),
-        ("Training data", data.training_data(run, corpus)),
-        ("How it was tested", protocol.protocol(run)),
+        ("Training data", data.training_data(run.model, corpus)),
+        ("How it was tested", protocol.protocol(run, corpus)),
         ("Scores by emotion", scores.by_emotion(run)),
         ("How far to trust the probabilities", scores.calibration(run)),
-        ("Whom and what it understands least", scores.groups(run)),
+        ("Whom and what it understands least", scores.groups(run, corpus)),
         ("Not speaker-independent: what a leak would add", scores.leak(run)),
         ("Limits, ethics and law", limits.limits(corpus)),
         ("How it was made", made.made(run)),
@@ -83,9 +87,9 @@ def _opening(run: CardRun, corpus: TrainingCorpus) -> Iterator[str]:
     yield from scores.summary(run)
 
 
-def _use(run: CardRun, repo_id: str) -> Iterator[str]:
+def use(model: KeptModel, repo_id: str, *, has_encoder: bool = False) -> Iterator[str]:
     """Show lines that run."""
-    kind, encoder = run.model.kind, run.model.encoder
+    kind, encoder = model.kind, model.encoder
     yield f"With [ser_transfer]({SOURCE}), from a file of any format and length:"
     yield (
         "```python\n"
@@ -94,7 +98,9 @@ def _use(run: CardRun, repo_id: str) -> Iterator[str]:
         'print(model.predict("recording.wav"))\n'
         "```"
     )
-    if kind == "frozen" and not run.model.is_untrained:
+    if kind == "frozen" and has_encoder:
+        yield f"The files of its encoder, {escaped(encoder)}, lie in this repository, unchanged."
+    elif kind == "frozen" and not model.is_untrained:
         weights = ', as a file too: `from_pretrained(..., weights="FILE")`' if encoder in NEED_WEIGHTS else ""
         yield (
             f"Its encoder, {escaped(encoder)}, is looked for by its name{weights}. One that is not the "

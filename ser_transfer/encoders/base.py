@@ -13,6 +13,8 @@ import numpy.typing as npt
 from ser_transfer.errors import SerTransferError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
 Precision = Literal["float32", "bf16"]
@@ -91,6 +93,13 @@ class Encoder(ABC):
     def on_accelerator(self) -> bool:
         """Whether it runs on a GPU, where padded batches pay; on a CPU they do not."""
         return False
+
+    def files(self) -> dict[str, Path]:
+        """Tell what it was read from, by the names that the files would have in a folder of their own.
+
+        Empty where it needs none: features that are computed, and random weights.
+        """
+        return {}
 
     @abstractmethod
     def encode(self, waveforms: Sequence[Waveform]) -> HiddenStates:

@@ -64,6 +64,14 @@ class Checkpoint:
         """Whether the weights are safetensors, not a torch pickle."""
         return all(path.suffix == ".safetensors" for path in self.weights)
 
+    def files(self) -> tuple[Path, ...]:
+        """List all that has to lie in a folder for it to be this checkpoint."""
+        if self.folder is None:
+            return ()
+        settings = ("config.json", *PREPROCESSORS, *(SAFETENSORS[1:] if len(self.weights) > 1 else ()))
+        found = [self.folder / name for name in settings]
+        return (*(path for path in found if path.is_file()), *self.weights)
+
     def content(self) -> dict[str, Any]:
         """Give all that the model's numbers follow from: settings, and the hash of each file of weights."""
         weights = [_sha256(path) for path in self.weights]

@@ -84,6 +84,10 @@ class PatchEncoder(Encoder):
         """Whether it runs on a GPU."""
         return torch_device(self._device_name).type != "cpu"
 
+    def files(self) -> dict[str, Path]:
+        """See `Encoder.files`."""
+        return {} if self._weights is None else {f"{self.name}{self._weights.suffix}": self._weights}
+
     def encode(self, waveforms: Sequence[Waveform]) -> HiddenStates:
         """Encode a batch in one pass.
 

@@ -18,6 +18,8 @@ from ser_transfer.encoders.encoder_part import unsupported
 from ser_transfer.encoders.front_ends import FRONT_ENDS, FrontEnd, ListedFrontEnd
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import Tensor, nn
 
@@ -161,6 +163,10 @@ class TransformersEncoder(Encoder):
     def on_accelerator(self) -> bool:
         """Whether it runs on a GPU, where padded batches pay; on a CPU they do not."""
         return self._device_name != "cpu" and torch_device(self._device_name).type != "cpu"
+
+    def files(self) -> dict[str, Path]:
+        """See `Encoder.files`."""
+        return {} if self.untrained else {path.name: path for path in self._checkpoint.files()}
 
     def encode(self, waveforms: Sequence[Waveform]) -> HiddenStates:
         """Encode a batch in one pass.

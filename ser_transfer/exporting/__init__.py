@@ -7,7 +7,7 @@ alone. Importing this imports neither.
 from ser_transfer.exporting.comparison import Comparison, compare, signals
 from ser_transfer.exporting.errors import ExportError, require_extra
 from ser_transfer.exporting.onnx_model import ONNX_FILE, ONNX_SUFFIX, OnnxModel
-from ser_transfer.exporting.places import find_onnx, load_onnx
+from ser_transfer.exporting.places import find_onnx, load_onnx, place_for
 from ser_transfer.exporting.quantising import quantise
 from ser_transfer.exporting.writing import export_onnx
 
@@ -21,6 +21,7 @@ __all__ = [
     "export_onnx",
     "find_onnx",
     "load_onnx",
+    "place_for",
     "quantise",
     "require_extra",
     "signals",

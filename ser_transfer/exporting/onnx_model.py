@@ -97,8 +97,8 @@ class OnnxModel(EmotionModel):
         """See `EmotionModel.embeddings_of_waveforms`."""
         return np.stack([self._run(waveform)[1] for waveform in waveforms]).astype(np.float32)
 
-    def save(self, folder: str | Path) -> None:
-        """Copy the file into a folder, as `ONNX_FILE`.
+    def save(self, folder: str | Path, *, include_encoder: bool = False) -> None:
+        """Copy the file into a folder, as `ONNX_FILE`; its encoder is always in it.
 
         Raises:
             ExportError: If it cannot be written.

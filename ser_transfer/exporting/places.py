@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ser_transfer.encoders.heard import DIGESTS
 from ser_transfer.exporting.errors import ExportError
 from ser_transfer.exporting.onnx_model import ONNX_FILE, ONNX_SUFFIX, OnnxModel
+
+NAMES = ("speakers", DIGESTS)  # of speakers, which a file may tell otherwise
 
 
 def load_onnx(name: str | Path) -> OnnxModel:
@@ -26,7 +29,8 @@ def load_onnx(name: str | Path) -> OnnxModel:
     if file == Path(name).expanduser():
         return model
     beside = _training_beside(file)
-    if beside is not None and any(beside.get(key) != value for key, value in model.training.items()):
+    told = {key: value for key, value in model.training.items() if key not in NAMES}
+    if beside is not None and any(beside.get(key) != value for key, value in told.items()):
         raise ExportError(
             f"{file} is of another model than the one beside it, which was trained since: write it anew with "
             f"python -m ser_transfer.export {name}, or give the file itself"
@@ -38,13 +42,15 @@ def find_onnx(name: str | Path) -> Path:
     """Find the ONNX file that a user means.
 
     Args:
-        name: The file, the folder of a model, or that of a run, which have it as `ONNX_FILE`.
+        name: The file, the folder of a run, which has it as `ONNX_FILE`, or that of a model, which has it so
+            or lies in a run that has.
 
     Raises:
         ExportError: If there is none.
     """
     given = Path(name).expanduser()
-    for path in (given, given / ONNX_FILE, given / "model" / ONNX_FILE):
+    above = [given.parent / ONNX_FILE] if _is_of_run(given) else []
+    for path in (given, given / ONNX_FILE, *above):
         if path.is_file():
             return path
     if given.suffix == ONNX_SUFFIX:
@@ -56,12 +62,29 @@ def find_onnx(name: str | Path) -> Path:
     )
 
 
+def place_for(name: str | Path) -> Path | None:
+    """Say where the ONNX file of a run or model goes: into the run, whose model is shared as it is.
+
+    Returns:
+        A path for `find_onnx` to find; None where there is no such folder.
+    """
+    given = Path(name).expanduser()
+    if not given.is_dir():
+        return None
+    return (given.parent if _is_of_run(given) else given) / ONNX_FILE
+
+
+def _is_of_run(folder: Path) -> bool:
+    return folder.name == "model" and (folder.parent / "metrics.json").is_file()
+
+
 def _training_beside(file: Path) -> Mapping[str, Any] | None:
     """Read what the model beside a file was trained on; None where nothing says so."""
-    for name in ("training.json", "config.json"):  # of a network, and of a model on a frozen encoder
+    # Of a network, and of a model on a frozen encoder; alone, and in a run.
+    for place in ("training.json", "config.json", "model/training.json", "model/config.json"):
         try:
-            content = json.loads((file.parent / name).read_text(encoding="utf-8"))
-            return dict(content if name == "training.json" else content["training"])
+            content = json.loads((file.parent / place).read_text(encoding="utf-8"))
+            return dict(content if place.endswith("training.json") else content["training"])
         except (OSError, ValueError, TypeError, KeyError):
             continue  # whoever loads that model tells what is wrong with it
     return None

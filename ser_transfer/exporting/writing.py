@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ser_transfer.corpora import CORPUS_CARDS
 from ser_transfer.encoders import Waveform
+from ser_transfer.encoders.heard import DIGESTS, digests
 from ser_transfer.exporting.comparison import Comparison, compare, signal, signals
 from ser_transfer.exporting.contents import INPUT, OUTPUTS, Description
 from ser_transfer.exporting.errors import ExportError, require_extra
@@ -60,7 +62,7 @@ def export_onnx(model: EmotionModel, path: str | Path, waveforms: Iterable[Wavef
         max_samples=max_samples,
         temperature=model.temperature,
         name=model.name,
-        training=dict(model.training),
+        training=_without_names(model.training),
         fingerprint=model.fingerprint,
     )
     to = Path(path).expanduser()
@@ -74,6 +76,15 @@ def export_onnx(model: EmotionModel, path: str | Path, waveforms: Iterable[Wavef
         )
     write_file(to, content)
     return comparison
+
+
+def _without_names(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Put digests in place of speakers' names, as `model.pushing.hide_speakers` does: files are passed on."""
+    facts = dict(training)
+    speakers = facts.get("speakers")
+    if speakers and facts.get("corpus_name") not in CORPUS_CARDS:
+        facts |= {"speakers": [], DIGESTS: digests(map(str, speakers))}
+    return facts
 
 
 def _refuse_too_large(graph: nn.Module, model: EmotionModel) -> None:

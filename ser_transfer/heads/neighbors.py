@@ -18,10 +18,12 @@ class WeightedKNN(KNeighborsClassifier):
     """The nearest training rows vote, each with the weight of its class.
 
     Args:
-        n_neighbors: How many vote.
+        n_neighbors: How many vote; all rows where there are fewer.
         weights: ``"uniform"``, or ``"distance"`` for votes that fall with distance.
         class_weight: See `make_head`.
     """
+
+    n_neighbors: int
 
     def __init__(
         self,
@@ -40,7 +42,12 @@ class WeightedKNN(KNeighborsClassifier):
 
     def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
         """Return each class's share of the votes, of shape (n_rows, n_classes)."""
-        votes = super().predict_proba(X) * self.class_weight_
+        asked = self.n_neighbors
+        self.n_neighbors = min(asked, self.n_samples_fit_)
+        try:
+            votes = super().predict_proba(X) * self.class_weight_
+        finally:
+            self.n_neighbors = asked
         shares: FloatArray = votes / votes.sum(axis=1, keepdims=True)
         return shares
 

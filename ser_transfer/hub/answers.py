@@ -54,6 +54,7 @@ def _explained(
         HFValidationError,
         HTTPError,
         LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -99,6 +100,8 @@ def _explained(
             f"the disk is full, and {name} is not here whole: make room where {constants.HF_HUB_CACHE} lies, "
             "or set HF_HOME to a folder on another disk"
         )
+    if isinstance(error, OfflineModeIsEnabled):
+        return UnreachableError(f"the Hub is not asked, as HF_HUB_OFFLINE is set: unset it to reach {name}")
     unknown = type(error) is OSError and error.errno is None  # a connection's, not a disk's
     if unknown or isinstance(error, (HTTPError, ConnectionError, TimeoutError, LocalEntryNotFoundError)):
         return UnreachableError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,12 +21,12 @@ from ser_transfer.metrics import Reliability, confusion_matrix, reliability, wit
 from ser_transfer.runs import RunError
 from ser_transfer.runs.answers import PREDICTIONS, read_table
 from ser_transfer.runs.files import LEAK, METRICS
+from ser_transfer.runs.found import run_folders
 from ser_transfer.runs.run import FORMAT
 
 if TYPE_CHECKING:
     import pyarrow
 
-MAX_DEPTH = 3  # folders below the root: outputs/<name>, and groups of runs such as outputs/<paper>/<name>
 LEAKED = " (speaker-dependent)"  # follows a run's name where its split that leaks is shown
 N_KEPT = 256  # runs that stay in memory between two looks at the folder, about 100 kB each
 
@@ -55,7 +55,7 @@ def find_runs(root: Path) -> FoundRuns:
     """
     runs: dict[str, ShownRun] = {}
     refused = {}
-    for name, folder in _folders(root):
+    for name, folder in run_folders(root):
         for part in (name, name + LEAKED):
             try:
                 run = read_run(folder, part)
@@ -65,25 +65,6 @@ def find_runs(root: Path) -> FoundRuns:
             if run is not None:
                 runs[part] = run
     return FoundRuns(runs, refused)
-
-
-def _folders(root: Path) -> Iterator[tuple[str, Path]]:
-    """Walk to the folders that hold a run, not into them, nor endlessly round a link."""
-    if (root / METRICS).is_file():
-        yield root.resolve().name, root
-        return
-    waiting = [(root, 0)]
-    while waiting:
-        folder, depth = waiting.pop()
-        try:
-            inside = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-        except OSError:  # not there, or closed to us: nothing of it can be told
-            continue
-        for path in inside:
-            if (path / METRICS).is_file():
-                yield path.relative_to(root).as_posix(), path
-            elif depth + 1 < MAX_DEPTH:
-                waiting.append((path, depth + 1))
 
 
 def read_run(folder: Path, name: str) -> ShownRun | None:

@@ -77,12 +77,59 @@ class EmotionModel(ABC):
         """Answer recordings that are short enough to be heard whole; see `answers`."""
 
     @abstractmethod
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, include_encoder: bool = False) -> None:
         """Write the model, without a pickle, for `from_pretrained`.
 
+        A model that lies there already stays whole until this one is.
+
+        Args:
+            folder: Made if it is not there.
+            include_encoder: Whether the files of a frozen encoder, which is otherwise found again by its
+                name, are copied into it. A fine-tuned network always holds all of itself.
+
         Raises:
-            ModelError: If the folder cannot be written.
+            ModelError: If the folder cannot be written, or the encoder's files may not be copied.
         """
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        replace: bool = False,
+        include_encoder: bool = False,
+        name_speakers: bool = False,
+    ) -> str:
+        """Share the model on the Hugging Face Hub, with a card of what it knows of itself.
+
+        The full card, with tables and figures, is made of the run that trained it: ``ser-transfer share``.
+        The token is that of ``hf auth login``.
+
+        Args:
+            repo_id: ``owner/name``; made if it is not there.
+            private: Only the owner may read it.
+            replace: Whether a repository that holds files already gets this as its next commit.
+            include_encoder: See `save`.
+            name_speakers: Whether the names of training speakers go with it where their corpus is not a
+                published one. Without, digests do, by which `evaluate` refuses speakers that it has heard.
+
+        Returns:
+            The commit's URL.
+
+        Raises:
+            ModelError: If it cannot be written.
+            HubError: See `ser_transfer.hub.push_folder`.
+        """
+        from ser_transfer.model.pushing import push_model
+
+        return push_model(
+            self,
+            repo_id,
+            private=private,
+            replace=replace,
+            include_encoder=include_encoder,
+            name_speakers=name_speakers,
+        )
 
     def attention(self, waveform: Waveform) -> Attention | None:
         """Tell how much each moment counted, where the model weighs them itself.

@@ -4,6 +4,7 @@ outputs/<name>/model/
   config.json    classes, encoder and its fingerprint, pooling, layers, calibration, what it was trained on
   head.skops     a head on embeddings; skops builds only types that are listed in this file
   head.json, head.safetensors    or a head on frames
+  encoder/       the encoder's own files, where they were to be copied
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ser_transfer._files import written_together
 from ser_transfer.encoders import Encoder, Waveform
 from ser_transfer.encoders.pooled import Pooled, Recording, encode_pooled, encode_waveforms
 from ser_transfer.metrics import with_temperature
 from ser_transfer.model.answers import Answer
 from ser_transfer.model.base import Attention, EmotionModel, Probabilities
+from ser_transfer.model.encoder_files import ENCODER, copy_encoder
 from ser_transfer.model.errors import ModelError
 
 if TYPE_CHECKING:
@@ -129,20 +132,20 @@ class _OnEncoder(EmotionModel):
     def _calibrated(self, encoded: Sequence[Pooled]) -> Probabilities:
         return with_temperature(self._uncalibrated(encoded), self.temperature)
 
-    def save(self, folder: str | Path) -> None:
-        """Write the model; the encoder is named by id and fingerprint, not copied.
+    def save(self, folder: str | Path, *, include_encoder: bool = False) -> None:
+        """Write the model; see `EmotionModel.save`. The encoder is named by id and fingerprint."""
+        from safetensors import SafetensorError
 
-        Raises:
-            ModelError: If the folder cannot be written.
-        """
-        folder = Path(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._write_head(folder)
-            text = json.dumps(self._described(), indent=2, ensure_ascii=False)
-            (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ModelError(f"cannot write the model to {folder}: {error.strerror}") from error
+            with written_together(folder, last=CONFIG) as part:
+                self._write_head(part)
+                if include_encoder:
+                    copy_encoder(self.encoder, part / ENCODER)
+                text = json.dumps(self._described(), indent=2, ensure_ascii=False)
+                (part / CONFIG).write_text(text + "\n", encoding="utf-8")
+        except (OSError, SafetensorError) as error:
+            told = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise ModelError(f"cannot write the model to {folder}: {told}") from error
 
     @abstractmethod
     def _write_head(self, folder: Path) -> None:

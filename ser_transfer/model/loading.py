@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_transfer.encoders import Encoder, load_encoder
+from ser_transfer.encoders import Encoder
 from ser_transfer.model.base import EmotionModel
+from ser_transfer.model.encoder_files import find_encoder
 from ser_transfer.model.errors import ModelError
 from ser_transfer.model.frozen import CONFIG, FORMAT, HEAD, TRUSTED, FrozenModel, SequenceModel
 from ser_transfer.model.network import NetworkModel
@@ -51,14 +52,7 @@ def _on_encoder(
         raise ModelError(f"{folder} was written by an older ser_transfer than this: train it again")
     try:
         if encoder is None:
-            described = config["encoder"]
-            encoder = load_encoder(
-                described["name"],
-                revision=described["revision"],
-                precision=described["precision"],
-                weights=weights,
-                device=device,
-            )
+            encoder = find_encoder(folder, config["encoder"], weights, device)
         _refuse_other_encoder(folder, config["encoder"], encoder)
         training, temperature = config["training"], config["temperature"]
         if config["kind"] == "sequence":

@@ -109,9 +109,14 @@ class NetworkModel(EmotionModel):
         seconds = len(waveform) / self.sampling_rate
         return (np.arange(len(weights)) + 0.5) * seconds / len(weights), weights
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, include_encoder: bool = False) -> None:
         """Write the network: of a transformers type as the class that plain transformers loads."""
-        self.network.save(Path(folder), {**self.training, "temperature": self.temperature})
+        from ser_transfer.finetuning import FinetuneError
+
+        try:
+            self.network.save(Path(folder), {**self.training, "temperature": self.temperature})
+        except FinetuneError as error:
+            raise ModelError(str(error)) from error
 
     def _answers(self, recordings: Iterable[Recording], n_workers: int | None) -> Iterator[Answer]:
         import torch

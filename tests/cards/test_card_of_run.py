@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ZeroCrossings
 from huggingface_hub import ModelCard as HubCard
 from markdown_it import MarkdownIt
 from sample_runs import (
@@ -21,6 +20,7 @@ from sample_runs import (
     run_of,
     save_frozen,
 )
+from zero_crossings import ZeroCrossings
 
 from ser_transfer.cards import CardError, card_of_run
 from ser_transfer.cross_validation import mean_temperature
@@ -406,3 +406,16 @@ def test_a_fine_tuned_network_is_told_as_what_loads_it(tmp_path):
     assert "Training and testing in all 2 folds took 14401.0 s (4.0 hours)" in card.text
     assert f"a temperature of {facts['temperature']:.3f}" in card.text
     assert card.metadata["model-index"][0]["results"][0]["metrics"][0]["value"] == run.systems[0].scores.uar
+
+
+def test_what_was_said_by_people_of_an_unpublished_corpus_is_not_repeated(tmp_path):
+    said = ("I never told my wife", "the money is in Zug")
+    noted = replace(HONEST, notes=("fold Anneliese: nobody to validate on",))
+    run, known = run_of(noted, labels(said), title="folder"), labels(said)
+    save_frozen(run, tmp_path / "own", ZeroCrossings(), known, {**RECIPE, "corpus": "folder"})
+    save_frozen(run, tmp_path / "published", ZeroCrossings(), known)
+    own, published = (card_of_run(tmp_path / name).text for name in ("own", "published"))
+    for words in (*said, "Anneliese"):
+        assert words in published
+        assert words not in own
+    assert "The run's report says more of 1 of its folds." in own

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from exporting.conftest import frozen
+from exporting.exported_models import frozen
 from finetuning.tiny_networks import recordings
 from sklearn.metrics import balanced_accuracy_score
 

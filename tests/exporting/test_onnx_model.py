@@ -7,11 +7,13 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from exporting.exported_models import written
 from finetuning.tiny_networks import recordings
 
 from ser_transfer.audio import AudioError
+from ser_transfer.encoders.heard import DIGESTS, heard_among
 from ser_transfer.encoders.pooled import Recording
-from ser_transfer.exporting import ExportError, OnnxModel, find_onnx
+from ser_transfer.exporting import ExportError, OnnxModel, find_onnx, place_for
 from ser_transfer.timeline import TimelineSettings
 
 pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'ser-transfer[onnx]'")
@@ -27,10 +29,25 @@ def clips(tmp_path):
 
 
 def test_it_says_of_itself_what_the_model_does(exported, model):
-    for name in ("name", "classes", "sampling_rate", "min_seconds", "temperature", "training"):
+    for name in ("name", "classes", "sampling_rate", "min_seconds", "temperature"):
         assert getattr(exported, name) == getattr(model, name), name
+    assert {**exported.training, "speakers": model.training["speakers"]} == {
+        **model.training,
+        DIGESTS: exported.training[DIGESTS],
+    }
     assert exported.exported_from == model.fingerprint
     assert exported.max_samples == 30 * 16_000 + 399
+
+
+def test_it_knows_its_speakers_without_their_names(exported, file):
+    assert heard_among(exported.training, ["p0", "p1", None]) == ["p1"]
+    assert exported.training["speakers"] == []
+    assert b'"p1"' not in file.read_bytes()
+
+
+def test_speakers_of_published_corpora_are_told(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "training", {"corpus_name": "emodb", "speakers": ["03", "08"]})
+    assert OnnxModel.from_file(written(model, tmp_path / "m.onnx")).training == model.training
 
 
 def test_it_answers_files_arrays_and_lists_as_the_model_does(exported, model, clips):
@@ -97,11 +114,18 @@ def test_its_fingerprint_is_the_files_content(exported, file, tmp_path):
     assert OnnxModel.from_file(tmp_path / "changed.onnx").fingerprint != exported.fingerprint
 
 
-def test_files_are_found_in_models_and_runs(file, tmp_path):
+def test_files_are_found_in_runs_and_models(file, tmp_path):
     (tmp_path / "run" / "model").mkdir(parents=True)
-    shutil.copyfile(file, tmp_path / "run" / "model" / "model.onnx")
-    for name in ("run", "run/model", "run/model/model.onnx"):
-        assert find_onnx(tmp_path / name) == tmp_path / "run" / "model" / "model.onnx"
+    (tmp_path / "run" / "metrics.json").write_text("{}")
+    shutil.copyfile(file, tmp_path / "run" / "model.onnx")
+    shutil.copytree(tmp_path / "run", tmp_path / "alone" / "model")
+    for name in ("run", "run/model", "run/model.onnx"):
+        assert find_onnx(tmp_path / name) == tmp_path / "run" / "model.onnx"
+    for name in ("run", "run/model"):
+        assert place_for(tmp_path / name) == tmp_path / "run" / "model.onnx"
+    assert find_onnx(tmp_path / "alone" / "model") == tmp_path / "alone" / "model" / "model.onnx"
+    assert place_for(tmp_path / "alone" / "model") == tmp_path / "alone" / "model" / "model.onnx"
+    assert place_for(tmp_path / "nowhere") is None
     with pytest.raises(ExportError, match=r"has no model\.onnx: write one with python -m"):
         find_onnx(tmp_path)
 

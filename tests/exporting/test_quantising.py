@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from exporting.conftest import frozen, on_waveforms, written
+from exporting.exported_models import frozen, on_waveforms, written
 from finetuning.tiny_networks import recordings
 
 from ser_transfer.audio import read_audio

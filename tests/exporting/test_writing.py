@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from exporting.conftest import EMOTIONS, N_ASKED, encoder, frozen, on_frames, on_waveforms, written
+from exporting.exported_models import EMOTIONS, N_ASKED, encoder, frozen, on_frames, on_waveforms, written
 from finetuning.tiny_networks import CLASSES, network, recordings, take_steps
 
 from ser_transfer.audio import read_audio

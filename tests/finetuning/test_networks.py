@@ -3,8 +3,6 @@
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 from contextlib import nullcontext
 from copy import deepcopy
 
@@ -14,7 +12,6 @@ import torch
 from encoders.tiny_checkpoints import LISTED, save_checkpoint
 from safetensors.torch import load_file, save_file
 from tiny_networks import CLASSES, checkpoint, logits, network, recordings, state_of, take_steps
-from torch.nn import functional
 from torch.utils.checkpoint import CheckpointError
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
@@ -337,37 +334,6 @@ def test_a_plain_folder_for_audio_classification_is_read_too(tmp_path):
     inputs = net.front_end.prepare(recordings((16_000,)))
     with torch.no_grad():
         torch.testing.assert_close(net(inputs).logits, stock(inputs["input_values"]).logits)
-
-
-PIPELINE = """
-import json, sys
-import numpy as np
-from transformers import pipeline
-answers = {}
-for folder in sys.argv[2:]:
-    ask = pipeline("audio-classification", model=folder)
-    answers[folder] = {each["label"]: each["score"] for each in ask(np.load(sys.argv[1]), top_k=None)}
-assert not any(name.startswith("ser_transfer") for name in sys.modules)
-print(json.dumps(answers))
-"""
-
-
-def test_plain_pipelines_give_our_probabilities_of_every_family(tmp_path):
-    (waveform,) = recordings((20_000,))
-    np.save(tmp_path / "clip.npy", waveform)
-    expected = {}
-    for name, options in [*((name, {}) for name in FAMILIES), ("wav2vec2-large", {"layer": "mix"})]:
-        net = network(name, **options)
-        take_steps(net, 2)
-        folder = tmp_path / f"{name}{len(expected)}"
-        net.save(folder, {})
-        probabilities = functional.softmax(logits(net, [waveform])[0], dim=0).tolist()
-        expected[str(folder)] = dict(zip(CLASSES, probabilities, strict=True))
-    command = [sys.executable, "-c", PIPELINE, str(tmp_path / "clip.npy"), *expected]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    answers = json.loads(ran.stdout.strip().splitlines()[-1])
-    for folder, probabilities in expected.items():
-        assert answers[folder] == pytest.approx(probabilities, abs=1e-5)
 
 
 def test_a_fine_tuned_encoder_is_read_by_the_frozen_ones_reader(tmp_path):

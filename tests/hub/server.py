@@ -314,8 +314,10 @@ class Handler(BaseHTTPRequestHandler):
     def _info(self, body, type, name, revision="main"):
         return _json(self._repository(type, name, revision).described(revision))
 
-    def _tree(self, body, type, name, revision):
-        """In pages of two, so that a client must turn them."""
+    def _tree(self, body, type, name, revision, path=None):
+        """List one folder, or all files in pages of two, so that a client must turn them."""
+        if path or parse_qs(self.address.query).get("recursive") != ["true"]:
+            return self._folder(type, name, revision, path or "")
         files = self._repository(type, name, revision).tree(revision)
         start = int(parse_qs(self.address.query).get("cursor", ["0"])[0])
         status, content, headers = _json(files[start : start + 2])
@@ -324,6 +326,19 @@ class Handler(BaseHTTPRequestHandler):
                 f'<{self.hub.endpoint}{quoted(self.place)}?recursive=true&cursor={start + 2}>; rel="next"'
             )
         return status, content, headers
+
+    def _folder(self, type, name, revision, path):
+        files = self._repository(type, name, revision).at(revision).files
+        start = f"{path}/" if path else ""
+        found = {}
+        for each, file in files.items():
+            if each.startswith(start):
+                child, slash, _ = each.removeprefix(start).partition("/")
+                inner = {"type": "directory", "path": start + child, "size": 0, "oid": "0" * 40}
+                found[child] = inner if slash else entry(each, file)
+        if not found:
+            raise Refusal(404, f"{path} does not exist on {revision}", "EntryNotFound")
+        return _json(list(found.values()))
 
     def _paths(self, body, type, name, revision):
         asked = parse_qs(body.decode()).get("paths", []) if b"{" not in body else json.loads(body)["paths"]
@@ -465,7 +480,7 @@ ROUTES = [
     ("POST", "/api/repos/create", Handler._create),
     ("GET", REPOSITORY, Handler._info),
     ("GET", REPOSITORY + r"/revision/(?P<revision>.+)", Handler._info),
-    ("GET", REPOSITORY + r"/tree/(?P<revision>[^/]+)", Handler._tree),
+    ("GET", REPOSITORY + r"/tree/(?P<revision>[^/]+)(?:/(?P<path>.+))?", Handler._tree),
     ("POST", REPOSITORY + r"/paths-info/(?P<revision>[^/]+)", Handler._paths),
     ("GET", REPOSITORY + "/refs", Handler._refs),
     ("GET", REPOSITORY + r"/commits/(?P<revision>.+)", Handler._commits),

@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from ser_transfer._files import written_together
 from ser_transfer.encoders import Waveform
 from ser_transfer.encoders.heard import TRAINING_FILE
 from ser_transfer.finetuning.errors import FinetuneError
 
 if TYPE_CHECKING:
     from ser_transfer.finetuning.adapters import Adapter
+
+# What calibrates a network, in training.json beside it: what its logits are yet to be divided by, and what
+# the weights behind them were divided by already.
+TEMPERATURE, IN_WEIGHTS = "temperature", "temperature_in_weights"
 
 BlockKind = Literal["front_end", "input", "layer", "head", "fixed"]
 
@@ -127,6 +135,15 @@ class EmotionNetwork(nn.Module, ABC):
     def write(self, folder: Path) -> None:
         """Write the files of a network without an adapter into a folder that is there."""
 
+    @property
+    def logits_layer(self) -> nn.Linear | None:
+        """The linear layer that gives the logits, where others than this package read the network.
+
+        They know of no temperature, so `save` divides this layer by it. None where only this package reads
+        the network, or its logits are no linear layer's: the temperature then stays beside it.
+        """
+        return None
+
     def open_all(self) -> None:
         """Let everything learn that ever does."""
         for block in self.blocks():
@@ -139,6 +156,13 @@ class EmotionNetwork(nn.Module, ABC):
         Where it has an adapter, a copy is written into which that is merged; `adapters.save_adapter` writes
         the adapter alone.
 
+        A ``temperature`` among the facts is divided into `logits_layer` as it is written, so that whoever
+        reads the folder answers calibrated; ``training.json`` then says 1, and under
+        ``temperature_in_weights`` what it was. The network itself stays as it is. Of a recording that is
+        heard in windows, the answer to each is then calibrated, where it was their mean before.
+
+        What lies in the folder already stays whole until this is.
+
         Args:
             folder: Made if it is not there.
             training: What it was trained on, kept beside it in ``training.json``.
@@ -149,12 +173,18 @@ class EmotionNetwork(nn.Module, ABC):
         from ser_transfer.finetuning.adapters import merged
 
         network = self if self.adapter is None else merged(self)
+        facts = dict(training)
+        temperature = float(facts.get(TEMPERATURE, 1.0))
+        layer = None if temperature == 1.0 else network.logits_layer
+        if layer is not None:
+            facts |= {TEMPERATURE: 1.0, IN_WEIGHTS: temperature * float(facts.get(IN_WEIGHTS, 1.0))}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            network.write(folder)
-            text = json.dumps(dict(training), indent=2, ensure_ascii=False)
-            (folder / TRAINING_FILE).write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
+            with written_together(folder, last="config.json") as part:
+                with divided(layer, temperature):
+                    network.write(part)
+                text = json.dumps(facts, indent=2, ensure_ascii=False)
+                (part / TRAINING_FILE).write_text(text + "\n", encoding="utf-8")
+        except (OSError, SafetensorError) as error:
             raise FinetuneError(f"the network cannot be written to {folder}: {error}") from error
 
     def train(self, mode: bool = True) -> EmotionNetwork:
@@ -168,3 +198,24 @@ class EmotionNetwork(nn.Module, ABC):
         """Name the modules that stay in evaluation mode from now on."""
         self._frozen = tuple(modules)
         self.train(self.training)
+
+
+@contextmanager
+def divided(layer: nn.Linear | None, divisor: float) -> Iterator[None]:
+    """Divide what a linear layer gives inside the block; afterwards its weights are as before, bit for bit.
+
+    Args:
+        layer: None for nothing to divide.
+        divisor: Not 0.
+    """
+    parameters = [] if layer is None else list(layer.parameters())
+    before = [parameter.detach().clone() for parameter in parameters]
+    try:
+        with torch.no_grad():
+            for parameter in parameters:
+                parameter.div_(divisor)
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, values in zip(parameters, before, strict=True):
+                parameter.copy_(values)

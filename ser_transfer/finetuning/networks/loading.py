@@ -107,7 +107,7 @@ def load_network(
 
 
 def load_saved_network(folder: str | Path) -> EmotionNetwork:
-    """Read a network that was saved: the same logits, bit for bit.
+    """Read a network that was saved: the same logits, bit for bit, or divided as `EmotionNetwork.save` says.
 
     Args:
         folder: What `EmotionNetwork.save` wrote, or any folder of a model for audio classification of a type

@@ -142,11 +142,17 @@ class StockNetwork(TransformersNetwork):
 
     def _answer(self, inputs: dict[str, Tensor], mask: Tensor) -> tuple[Tensor, Tensor]:
         read: list[Tensor] = []
-        with reading(self._last_linear(), read, self.dropout):
+        with reading(self._last_layer(), read, self.dropout):
             logits = self.model(**inputs).logits
         return logits, read[0]
 
-    def _last_linear(self) -> nn.Module:
+    @property
+    def logits_layer(self) -> nn.Linear | None:
+        """See `EmotionNetwork.logits_layer`; every type in `FRONT_ENDS` has one."""
+        last = self._last_layer()
+        return last if isinstance(last, nn.Linear) else None
+
+    def _last_layer(self) -> nn.Module:
         classifier = self.model.classifier  # AST's is a norm and a linear layer, named dense
         found: nn.Module = getattr(classifier, "dense", classifier)
         return found

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from ser_transfer.heads.registry import HeadError
 from ser_transfer.heads.sequence.registry import make_sequence_head
@@ -48,8 +49,8 @@ def save(head: SequenceHead, folder: str | Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(state, folder / WEIGHTS)
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise HeadError(f"cannot write the head to {folder}: {error.strerror}") from error
+    except (OSError, SafetensorError) as error:
+        raise HeadError(f"cannot write the head to {folder}: {error}") from error
 
 
 def load_sequence_head(folder: str | Path) -> SequenceHead:
