@@ -77,11 +77,11 @@ class Exported:
     is_on_recordings: bool
 
     def __str__(self) -> str:
-        lines = [f"{self.path}: {_megabytes(self.path)}, as PyTorch answers: {self.comparison}"]
+        lines = [f"{self.path}: {_megabytes(self.path)}, beside PyTorch {self.comparison}"]
         if self.int8_path is not None and self.int8_comparison is not None:
             told = self.int8_comparison
             lines.append(
-                f"{self.int8_path}: {_megabytes(self.int8_path)}, in 8 bits: {told}, the same emotion for "
+                f"{self.int8_path}: {_megabytes(self.int8_path)}, in 8 bits, beside float32 {told}, the same emotion for "
                 f"{told.n_agreed} of {told.n_signals}"
             )
             lines.append(

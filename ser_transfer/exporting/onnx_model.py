@@ -109,6 +109,17 @@ class OnnxModel(EmotionModel):
             raise ExportError(f"{self._file} cannot be read any more ({error.strerror})") from error
         write_file(Path(folder) / ONNX_FILE, content)
 
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Refuse: a repository holds the model itself, of which everyone can make the file.
+
+        Raises:
+            ExportError: Always.
+        """
+        raise ExportError(
+            f"{self._file} is no model to build on: push the one that it was made of, with "
+            "python -m ser_transfer.share"
+        )
+
     def _answers(self, recordings: Iterable[Recording], n_workers: int | None) -> Iterator[Answer]:
         """Decode and answer as many at once as there are workers; they share the session's threads."""
         yield from ahead(recordings, self._answer, n_workers or os.cpu_count() or 1)

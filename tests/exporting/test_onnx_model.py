@@ -89,6 +89,11 @@ def test_a_recording_too_short_is_refused(exported):
         exported.probabilities_of_waveforms([np.zeros(300, np.float32)])
 
 
+def test_it_is_not_pushed_in_place_of_its_model(exported):
+    with pytest.raises(ExportError, match="push the one that it was made of"):
+        exported.push_to_hub("user/name")
+
+
 def test_neither_torch_nor_transformers_is_needed(file, clips):
     code = (
         "import sys\n"
