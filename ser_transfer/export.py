@@ -81,8 +81,8 @@ class Exported:
         if self.int8_path is not None and self.int8_comparison is not None:
             told = self.int8_comparison
             lines.append(
-                f"{self.int8_path}: {_megabytes(self.int8_path)}, in 8 bits, beside float32 {told}, the same emotion for "
-                f"{told.n_agreed} of {told.n_signals}"
+                f"{self.int8_path}: {_megabytes(self.int8_path)}, in 8 bits, beside float32 {told}, "
+                f"the same emotion for {told.n_agreed} of {told.n_signals}"
             )
             lines.append(
                 "what 8 bits cost in UAR: python -m ser_transfer.evaluate --model "
