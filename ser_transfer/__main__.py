@@ -15,6 +15,7 @@ VERBS = {
     "compare": "encoders, layers, heads and fusions on the same folds, in one table and one page",
     "evaluate": "a saved model on another corpus",
     "predict": "the emotion of recordings, or its course through them",
+    "export": "a model as one ONNX file, checked against PyTorch",
     "demo": "the page in the browser: hear, see and compare",
     "list": "the models that lie here, with their scores",
     "card": "the model card of a run, as the Hub would show it",

@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ser_transfer._command import SettingsError
 from ser_transfer._setting import setting
 from ser_transfer.corpora import CORPORA, load_corpus
 from ser_transfer.encoders import Encoder, Precision, load_encoder
+from ser_transfer.exporting import ONNX_SUFFIX, load_onnx
+from ser_transfer.model import EmotionModel
 from ser_transfer.splits import Split, make_split
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 Part = TypeVar("Part")
 Shared = TypeVar("Shared", bound="SharedSettings")
+
+Backend = Literal["torch", "onnx"]
 
 CACHE = Path(os.environ.get("SER_TRANSFER_CACHE", "cache"))
 
@@ -220,3 +224,41 @@ class TrainingSettings:
             raise SettingsError(
                 f"{folder} holds an unfinished training: go on with --resume, or start over with --restart"
             )
+
+
+def load_model(
+    name: str,
+    *,
+    backend: Backend = "torch",
+    revision: str | None = None,
+    weights: str | None = None,
+    device: str = "auto",
+) -> EmotionModel:
+    """Read the model that a setting names: what `EmotionModel.from_pretrained` takes, or its ONNX file.
+
+    Args:
+        name: With ``onnx`` the folder of a model or run that has its ONNX file in it; such a file itself is
+            run by onnxruntime whatever the backend.
+        backend: What computes the answers.
+        revision: Commit, tag or branch of a Hub id.
+        weights: File with the weights of its encoder.
+        device: ``"auto"``, or a torch device.
+
+    Raises:
+        SettingsError: If an ONNX file is given what only PyTorch can use.
+        ModelError: If there is no model, or it cannot be read.
+        ExportError: If there is no ONNX file, it is none of ours, or of another model than the one beside it.
+    """
+    if backend == "torch" and not name.lower().endswith(ONNX_SUFFIX):
+        return EmotionModel.from_pretrained(name, revision=revision, weights=weights, device=device)
+    given = {
+        "revision": revision,
+        "weights": weights,
+        "device": None if device in ("auto", "cpu") else device,
+    }
+    stray = [f"--{flag}" for flag, value in given.items() if value is not None]
+    if stray:
+        raise SettingsError(
+            f"an ONNX file holds its encoder, and is run on the CPU: leave {' and '.join(stray)} away"
+        )
+    return load_onnx(name)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ser_transfer._command import CallableModule, SettingsError, command
 from ser_transfer._setting import setting
-from ser_transfer._settings import CorpusSettings, StoreSettings
+from ser_transfer._settings import CorpusSettings, StoreSettings, load_model
 from ser_transfer._stored import computed_embeddings
 from ser_transfer.cross_validation import Labels, Predictions, TrainingError
 from ser_transfer.encoders.heard import heard_among
@@ -41,7 +41,8 @@ class EvaluateSettings(StoreSettings, CorpusSettings):
 
     model: str | None = setting(
         None,
-        help="folder of a run or of its model, a Hub id, or a shipped one such as emodb-handcrafted",
+        help="folder of a run or of its model, a Hub id, a shipped one such as emodb-handcrafted, or an ONNX "
+        "file of ser_transfer.export",
     )
     weights: str | None = setting(None, help="file with the weights of the model's encoder, yamnet or vggish")
     baseline_model: str | None = setting(None, help="model to set beside it, such as emodb-mfcc")
@@ -215,7 +216,7 @@ def _run(settings: EvaluateSettings) -> int:
         if folder is None:
             continue
         weights = settings.weights if role == "encoder" else None
-        model = EmotionModel.from_pretrained(folder, weights=weights)
+        model = load_model(folder, weights=weights)
         embeddings = None
         if isinstance(model, FrozenModel):
             embeddings = computed_embeddings(
@@ -242,6 +243,8 @@ def _run(settings: EvaluateSettings) -> int:
 def _slug(model: str) -> str:
     """Name a model in the name of a folder: its run, or its Hub id."""
     folder = Path(model)
+    if folder.is_file():
+        return folder.name
     if not folder.is_dir():
         return model.replace("/", "-")
     resolved = folder.resolve()

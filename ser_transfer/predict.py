@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from ser_transfer._bars import progress_bar, steps_bar
 from ser_transfer._command import INTERRUPTED, CallableModule, SettingsError, command
 from ser_transfer._setting import setting
+from ser_transfer._settings import Backend, load_model
 from ser_transfer.audio import AudioError, duration_seconds
 from ser_transfer.model import SHIPPED_MODEL, SHIPPED_MODELS, EmotionModel
 from ser_transfer.results import (
@@ -63,7 +64,11 @@ class _AskingSettings:
     model: str = setting(
         SHIPPED_MODEL,
         help="folder of a run or of its model, any folder or Hub id of a checkpoint for audio classification "
-        f"whose labels are emotions, or a shipped one: {', '.join(SHIPPED_MODELS)}",
+        f"whose labels are emotions, a shipped one ({', '.join(SHIPPED_MODELS)}), or an ONNX file of "
+        "ser_transfer.export",
+    )
+    backend: Backend = setting(
+        "torch", help="torch, or onnx: the model.onnx that ser_transfer.export wrote into the folder"
     )
     revision: str | None = setting(None, help="commit, tag or branch of the model's Hub id")
     weights: str | None = setting(None, help="file with the weights of the model's encoder, yamnet or vggish")
@@ -146,7 +151,8 @@ def predict(
 
     Args:
         files_or_folders: A recording, a folder to search for them, or several of either.
-        model: From `EmotionModel.from_pretrained`, or what that takes.
+        model: From `EmotionModel.from_pretrained` or `ser_transfer.exporting.OnnxModel.from_file`, or what
+            one of them takes.
         baseline: A model to set beside it.
         min_confidence: The emotion is left empty where its calibrated probability is less.
         transcriber: From `ser_transfer.transcription.Transcriber.load`, to add the words.
@@ -166,7 +172,7 @@ def predict(
 
 
 def _loaded(model: EmotionModel | str | Path) -> EmotionModel:
-    return EmotionModel.from_pretrained(model) if isinstance(model, str | Path) else model
+    return load_model(str(model)) if isinstance(model, str | Path) else model
 
 
 def _ask(
@@ -216,13 +222,17 @@ def _run(settings: PredictSettings) -> int:
         where = "a folder, --out timelines" if settings.timeline else "a file, --out results.csv"
         raise SettingsError(f"{len(files)} recordings are too many for the screen: give {where}")
     parts = {
-        MODEL: EmotionModel.from_pretrained(
-            settings.model, revision=settings.revision, weights=settings.weights, device=settings.device
+        MODEL: load_model(
+            settings.model,
+            backend=settings.backend,
+            revision=settings.revision,
+            weights=settings.weights,
+            device=settings.device,
         )
     }
     print(_introduction(parts[MODEL], settings.model), file=sys.stderr)
     if settings.baseline is not None:
-        parts[BASELINE] = EmotionModel.from_pretrained(settings.baseline, device=settings.device)
+        parts[BASELINE] = load_model(settings.baseline, device=settings.device)
     transcriber = None
     if settings.transcribe is not None:
         from ser_transfer.transcription import Transcriber

@@ -23,20 +23,32 @@ ROWS = (
     {"runs", "finetuning"},
     {"cards"},
     {"model", "contest"},
-    {"transcription", "explanation", "sharing"},
+    {"transcription", "explanation", "exporting", "sharing"},
     {"results"},
     {"interface"},
     {"_bars"},
     {"_command"},
     {"_settings", "_stored"},
     {"embed", "audit", "explore"},
-    {"train", "finetune", "pretrain", "compare", "evaluate", "predict", "demo", "list", "card", "share"},
+    {
+        "train",
+        "finetune",
+        "pretrain",
+        "compare",
+        "evaluate",
+        "predict",
+        "export",
+        "demo",
+        "list",
+        "card",
+        "share",
+    },
     {"quickstart"},
     {"__init__", "__main__"},
 )
 VERBS = (
     *("explore", "embed", "audit", "train", "pretrain", "finetune", "compare", "evaluate"),
-    *("predict", "demo", "list", "card", "share", "quickstart"),
+    *("predict", "export", "demo", "list", "card", "share", "quickstart"),
 )
 HEAVY = ("torch", "transformers", "librosa", "sklearn", "datasets", "matplotlib")
 

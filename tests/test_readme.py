@@ -18,6 +18,7 @@ from ser_transfer.demo import DemoSettings
 from ser_transfer.embed import EmbedSettings
 from ser_transfer.evaluate import EvaluateSettings
 from ser_transfer.explore import ExploreSettings
+from ser_transfer.export import ExportSettings
 from ser_transfer.finetune import FinetuneSettings
 from ser_transfer.list import ListSettings
 from ser_transfer.predict import PredictSettings
@@ -34,6 +35,7 @@ SETTINGS = {
     "embed": EmbedSettings,
     "evaluate": EvaluateSettings,
     "explore": ExploreSettings,
+    "export": ExportSettings,
     "finetune": FinetuneSettings,
     "list": ListSettings,
     "predict": PredictSettings,
@@ -45,6 +47,7 @@ SETTINGS = {
 WORDS = {  # the setting of words without a flag
     "card": "run",
     "demo": "model",
+    "export": "model",
     "list": "folder",
     "predict": "files_or_folders",
     "share": "run_and_id",
