@@ -1,10 +1,12 @@
 """Fill the embedding store: every recording of a corpus through an encoder, once.
 
 python -m ser_transfer.embed --corpus ravdess --root DIR --encoder yamnet
+torchrun --nproc-per-node 8 -m ser_transfer.embed --corpus ravdess --root DIR --encoder facebook/wav2vec2-base
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,8 +16,10 @@ from typing import TYPE_CHECKING
 
 from ser_transfer._bars import progress_bar
 from ser_transfer._command import CallableModule, SettingsError, command
+from ser_transfer._ranks import Ranks, local_device, local_share
 from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
+from ser_transfer._together import Together
 from ser_transfer.audio import AudioError
 from ser_transfer.augment import Augmentation, Copies
 from ser_transfer.encoders import Encoder, load_encoder
@@ -233,6 +237,15 @@ def _run(settings: EmbedSettings) -> int:
                 f"removed {stored.part.describe()}: {stored.n_rows} embeddings, {stored.n_bytes / 1e6:.1f} MB"
             )
         return 0
+    with Ranks.joined() as ranks:
+        return _embed_all(settings, store, ranks)
+
+
+def _embed_all(settings: EmbedSettings, store: EmbeddingStore, ranks: Ranks | None) -> int:
+    """Encode what is missing for all that is asked for, alone or as one of several processes."""
+    if ranks is not None:
+        n_workers = settings.n_workers or local_share(os.cpu_count() or 1)
+        settings = replace(settings, device=local_device(settings.device), n_workers=n_workers)
     copies = settings.copies()
     corpus = settings.load_corpus()
     encoder = settings.load_encoder()
@@ -244,7 +257,9 @@ def _run(settings: EmbedSettings) -> int:
         parts[baseline] = [part_of(baseline)]
     bad: dict[str, AudioError] = {}
     for encoder in parts:
-        bad |= _fill(settings, corpus, store, encoder, parts[encoder], copies)
+        bad |= _fill(settings, corpus, store, encoder, parts[encoder], copies, ranks)
+    if ranks is not None and not ranks.is_first:
+        return 0
     return _report_bad(bad, store.root / BAD_FILES)
 
 
@@ -255,11 +270,13 @@ def _fill(
     encoder: Encoder,
     parts: Sequence[Part],
     copies: Copies | None,
+    ranks: Ranks | None,
 ) -> dict[str, AudioError]:
     """Encode the recordings, then their copies where there are to be any; return what is bad."""
     bad: dict[str, AudioError] = {}
     for of_these in (None,) if copies is None else (None, copies):
         with progress_bar(f"{settings.corpus}: {encoder.name}") as advance:
+            together = None if ranks is None else Together(ranks, advance)
             report = fill_store(
                 corpus,
                 encoder,
@@ -270,9 +287,13 @@ def _fill(
                 skip_bad=settings.skip_bad,
                 batch_seconds=settings.batch_seconds,
                 n_workers=settings.n_workers,
-                on_recording=advance,
+                on_recording=advance if together is None else together.on_recording,
+                share=None if together is None else together.share,
             )
-        print(report.summary(encoder.name, str(store.root)))
+            if together is not None:
+                report = together.report(report)
+        if ranks is None or ranks.is_first:
+            print(report.summary(encoder.name, str(store.root)))
         bad |= report.bad
         if report.bad:  # and so are its copies
             corpus = corpus.select([row for row, id_ in enumerate(corpus["utterance_id"]) if id_ not in bad])

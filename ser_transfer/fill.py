@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ser_transfer.audio import AudioError, audio_key
+from ser_transfer.audio import AudioError, audio_key, duration_seconds
 from ser_transfer.augment import AugmentedCopy, Copies
 from ser_transfer.encoders import Encoder, EncoderError
 from ser_transfer.encoders.pooled import Pooled, Recording, encode_pooled
@@ -133,6 +133,7 @@ def fill_store(
     batch_seconds: float | None = None,
     n_workers: int | None = None,
     on_recording: Callable[[int, float], None] = lambda n_missing, seconds: None,
+    share: Callable[[Sequence[float]], Sequence[int]] | None = None,
 ) -> FillReport:
     """Encode what the store lacks of a corpus, each recording once for all that is wanted of it.
 
@@ -147,6 +148,8 @@ def fill_store(
         batch_seconds: Padded audio per batch; see `ser_transfer.encoders.pooled.encode_pooled`.
         n_workers: Threads or processes; see there.
         on_recording: Called after each recording with how many were missing and this one's seconds.
+        share: Where several processes fill the store: given the seconds of what is missing, it says which of
+            them this one is to encode.
 
     Raises:
         AudioError: At the first recording that cannot be used, unless `skip_bad`.
@@ -159,6 +162,9 @@ def fill_store(
     missing = [key for key in wanted if any(key in keys for keys in lacking.values())]
     if not missing:
         return report
+    n_missing = len(missing)
+    if share is not None:
+        missing = [missing[number] for number in share(_seconds(corpus, missing, wanted))]
     begun = time.perf_counter()
     with ExitStack() as stack:
         writers: dict[Part, StoreWriter] = {}
@@ -180,7 +186,7 @@ def fill_store(
                 _write(pooled, writers, lacking)
                 report.n_encoded += 1
                 report.audio_seconds += pooled.seconds
-            on_recording(len(missing), pooled.seconds)
+            on_recording(n_missing, pooled.seconds)
     report.wall_seconds = time.perf_counter() - begun
     return report
 
@@ -213,6 +219,18 @@ def _recordings(
         source = sources[wanted[key].row]
         audio, start, end = (source[name] for name in SOURCE_COLUMNS)
         yield Recording(key, audio, start, end, wanted[key].copy)
+
+
+def _seconds(corpus: Dataset, missing: Iterable[str], wanted: Mapping[str, _Wanted]) -> list[float]:
+    """Look up how long recordings are, from their headers; one that cannot be read counts as nothing."""
+    found = []
+    for recording in _recordings(corpus, missing, wanted):
+        try:
+            start, end = recording.start_seconds or 0.0, recording.end_seconds
+            found.append((duration_seconds(recording.source) if end is None else end) - start)
+        except AudioError:
+            found.append(0.0)
+    return found
 
 
 def _write(pooled: Pooled, writers: Mapping[Part, StoreWriter], lacking: Mapping[Part, set[str]]) -> None:
