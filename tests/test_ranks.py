@@ -99,6 +99,7 @@ def test_two_processes_fill_the_store_as_one_does(launched, tones, tmp_path):
     assert len(summaries) == 1, "one summary for all"
     assert summaries[0].startswith("seed180: 24 recordings")
     assert rows(tmp_path) == 24
+    assert len(list((tmp_path / "store").rglob("*.arrow"))) == 2, "each wrote a shard of its own"
     encoder = load_encoder("seed180")
     expected = embed(corpus, encoder, store=tmp_path / "alone", n_workers=1)
     ids = list(corpus["utterance_id"])
