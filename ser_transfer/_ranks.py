@@ -156,10 +156,11 @@ class Ranks:
         if known is None or known[0] != beat:
             self._heard[rank] = (beat, now)
             return
-        if now - max(known[1], begun) > (SILENT_SECONDS if beat else START_SECONDS):
+        most = SILENT_SECONDS if beat else START_SECONDS
+        if now - max(known[1], begun) > most:
             raise RankError(
                 f"process {rank} of {self.n_ranks} (counted from 0) has given no sign of life for "
-                f"{SILENT_SECONDS:g} s: what it had finished is kept, and the same command goes on from there"
+                f"{most:g} s: what it had finished is kept, and the same command goes on from there"
             )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ser_transfer._files import written_together
 from ser_transfer.cards.corpus import TrainingCorpus, training_corpus
 from ser_transfer.cards.errors import CardError
 from ser_transfer.cards.figures import card_figures
@@ -46,23 +46,12 @@ class ModelCard:
         Raises:
             CardError: If a file cannot be written.
         """
-        folder = Path(folder)
-        files = {**self.figures, README: self.text.encode("utf-8")}  # the text last: it names the others
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, content in files.items():
-                _replace(folder / name, content)
+            with written_together(folder, last=README) as part:  # the text last: it names the others
+                for name, content in {**self.figures, README: self.text.encode("utf-8")}.items():
+                    (part / name).write_bytes(content)
         except OSError as error:
             raise CardError(f"cannot write the card to {folder}: {error.strerror}") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)  # noqa: PTH105 -- as it is known by, here and in the store
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def card_of_run(
