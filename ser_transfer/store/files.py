@@ -3,6 +3,10 @@
 A file is written under a temporary name, synced to the disk, and renamed into place. While it is
 being written its process holds a lock on it, and the kernel drops that lock when the process dies,
 however it dies: so a temporary file without a lock is a dead writer's and can go.
+
+These few functions are all that the store asks of a file system: write a whole file, list a folder, tell a
+file's size, map it, remove it. None is changed once it is there, and what counts is said by a file that
+names others (`ser_transfer.store.manifest`), never by a rename: so an object store can stand behind them.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import pyarrow as pa
 import xxhash
 
 from ser_transfer.errors import SerTransferError
@@ -23,7 +28,7 @@ from ser_transfer.errors import SerTransferError
 if sys.platform != "win32":  # there an open file cannot be removed: being open is the lock
     import fcntl
 
-BLOCK = 1 << 20  # bytes hashed at a time: the memory that checking a file of any size takes
+BLOCK = 1 << 17  # bytes hashed at a time: the memory that checking a file of any size takes
 
 
 class StoreError(SerTransferError):
@@ -38,6 +43,37 @@ def checksum(path: Path) -> str:
         while n_bytes := file.readinto(block):
             digest.update(block[:n_bytes])
     return digest.hexdigest()
+
+
+def list_files(folder: Path, suffix: str) -> list[Path]:
+    """List the files of a folder that end so, in the order of their names; none if there is no folder."""
+    # Hidden ones are not ours: macOS leaves ._* files beside each file on a network drive.
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as found:
+        names = [entry.name for entry in found]
+        return [folder / name for name in sorted(names) if name.endswith(suffix) and name[0] != "."]
+    return []
+
+
+def n_bytes_of(path: Path) -> int | None:
+    """Tell a file's size; None if there is no such file."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def map_file(path: Path) -> Any:
+    """Map a file into memory, as a `pyarrow.NativeFile`: no byte of it is read before it is used."""
+    return pa.memory_map(str(path))
+
+
+def remove_file(path: Path) -> bool:
+    """Remove a file; return whether it is gone. Who has it mapped keeps it."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # in use, on Windows; or not ours to remove
+        return False
+    return True
 
 
 def write_whole(folder: Path, fill: Callable[[BinaryIO], None], name: Callable[[Path], str]) -> Path:

@@ -17,6 +17,8 @@ from ser_transfer.tables import text_table
 
 FORMAT = 1  # of part.json and of the shards beside it; a reader refuses what is newer
 DESCRIPTION = "part.json"
+USED = "used"  # a file that says when a part was last read or added to
+USED_SECONDS = 24 * 3600.0  # that are not worth writing it again
 FRAMES = "frames"  # in place of a pooling: the frames of one layer, as many as the recording is long
 MAX_SLUG = 40  # characters of the encoder's name in the folder's name; a local checkpoint's path may be long
 
@@ -91,6 +93,8 @@ class StoredPart:
         written: When its newest shard was written (UTC); `created` where there is none.
         n_rows: Recordings in it.
         n_bytes: Size of its shards.
+        n_shards: How many there are.
+        used: When it was last read or written, to a day (UTC).
     """
 
     part: Part
@@ -99,6 +103,8 @@ class StoredPart:
     written: datetime
     n_rows: int
     n_bytes: int
+    n_shards: int
+    used: datetime
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -150,6 +156,30 @@ def write_description(folder: Path, part: Part) -> None:
         file.write(f"{text}\n".encode())
 
     write_whole(folder, fill, lambda _: DESCRIPTION)
+
+
+def mark_used(folder: Path) -> None:
+    """Note that a part is used, if that was not noted within a day.
+
+    Raises:
+        OSError: If the folder may not be written, say.
+    """
+    now, last = datetime.now(timezone.utc), last_used(folder)
+    if last is None or not 0 <= (now - last).total_seconds() < USED_SECONDS:
+        text = now.isoformat(timespec="seconds").encode()
+
+        def fill(file: BinaryIO) -> None:
+            file.write(text)
+
+        write_whole(folder, fill, lambda _: USED)
+
+
+def last_used(folder: Path) -> datetime | None:
+    """Tell when a part was last used; None if that was never noted."""
+    try:
+        return datetime.fromisoformat((folder / USED).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _told(part: Part) -> dict[str, Any]:

@@ -2,25 +2,32 @@
 
 A column of keys, then one column per layer, all in a single record batch: so a layer is contiguous
 in the file, and reading one touches none of the others. `datasets.Dataset.from_file` opens it. A row of
-a layer is a float32 vector, or a list of float16 frames.
+a layer is a float32 vector, or a list of float16 frames. The schema's metadata hold a checksum of every
+row of every layer, so that a few rows of a large store are verified without reading the others.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import xxhash
 
-from ser_transfer.store.files import checksum, write_whole
+from ser_transfer.store.files import checksum, list_files, map_file, write_whole
+
+logger = logging.getLogger(__name__)
 
 KEY = "audio_key"
 SUFFIX = ".arrow"
 SET_ASIDE = ".damaged"
+ROW_CHECKSUMS = b"row_checksums"  # XXH3-64 of each row of the first layer, then of the second
 
 
 class DamagedShard(Exception):  # noqa: N818 - a finding that the store acts on, not an error of the user's
@@ -53,6 +60,8 @@ def write_shard(folder: Path, keys: Sequence[str], columns: Mapping[str, Any]) -
         OSError: If the disk is full, say. No other shard is touched.
     """
     batch = pa.record_batch([pa.array(keys, pa.string()), *columns.values()], names=[KEY, *columns])
+    sums = [[xxhash.xxh3_64_intdigest(row) for row in _rows_of(column)] for column in columns.values()]
+    batch = batch.replace_schema_metadata({ROW_CHECKSUMS: np.array(sums, "<u8").tobytes()})
 
     def fill(file: BinaryIO) -> None:
         with pa.ipc.new_stream(file, batch.schema) as stream:
@@ -63,8 +72,7 @@ def write_shard(folder: Path, keys: Sequence[str], columns: Mapping[str, Any]) -
 
 def list_shards(folder: Path) -> list[Path]:
     """List a folder's shards in the order of their names, which no writer or reader changes."""
-    # Hidden ones are not ours: macOS leaves ._* files beside each file on a network drive.
-    return sorted(folder.glob(f"[!.]*{SUFFIX}"))
+    return list_files(folder, SUFFIX)
 
 
 def open_shard(path: Path, *, verify: bool) -> Any:
@@ -83,7 +91,7 @@ def open_shard(path: Path, *, verify: bool) -> Any:
     """
     if verify and checksum(path) != path.name.removesuffix(SUFFIX):
         raise DamagedShard(path)
-    file = pa.memory_map(str(path))
+    file = map_file(path)
     try:
         return pa.ipc.open_stream(file).read_next_batch()
     except (pa.ArrowInvalid, OSError, StopIteration) as error:  # OSError: shorter than it says
@@ -115,37 +123,54 @@ def frames_views(
         yield frames[offsets[row] : offsets[row + 1]]
 
 
-def by_shard(
-    shards: Mapping[Path, Any], places: npt.NDArray[np.int64]
-) -> Iterator[tuple[Path, npt.NDArray[np.intp], npt.NDArray[np.int64]]]:
-    """Sort wanted rows by shard.
+def has_row_checksums(shard: Any) -> bool:
+    """Whether its rows can be verified one by one; those of before 2026-11 are verified by the shard."""
+    return ROW_CHECKSUMS in (shard.schema.metadata or {})
+
+
+def check_rows(shard: Any, layer_name: str, rows: npt.NDArray[np.int64], values: Iterable[Any]) -> None:
+    """Verify some rows of one layer.
 
     Args:
-        shards: Keys per shard.
-        places: For each wanted row, its place among all rows of all shards.
+        shard: From `open_shard`, with row checksums.
+        layer_name: Which layer.
+        rows: Their places in the shard.
+        values: The arrays that were read there, each contiguous.
 
-    Yields:
-        Per shard that is needed: its path, which of the wanted rows it has, and where (ascending).
+    Raises:
+        DamagedShard: If one is not what was written.
     """
-    order = np.argsort(places, kind="stable")
-    ends = np.cumsum([len(keys) for keys in shards.values()])
-    starts = ends - [len(keys) for keys in shards.values()]
-    bounds = np.searchsorted(places[order], ends)
-    low = 0
-    for path, start, high in zip(shards, starts, bounds, strict=True):
-        if high > low:
-            targets = order[low:high]
-            yield path, targets, places[targets] - start
-        low = high
+    layer = shard.schema.get_field_index(layer_name) - 1  # the keys come first
+    sums = np.frombuffer(shard.schema.metadata[ROW_CHECKSUMS], "<u8")
+    if len(sums) != (shard.num_columns - 1) * len(shard):
+        raise DamagedShard(layer_name)
+    wanted = sums[layer * len(shard) :][rows].tolist()
+    for expected, value in zip(wanted, values, strict=True):
+        if xxhash.xxh3_64_intdigest(value) != expected:
+            raise DamagedShard(layer_name)
 
 
 def set_aside(path: Path) -> bool:
-    """Rename a damaged shard so that nobody opens it again.
+    """Rename a damaged shard so that nobody opens it again, and warn of it.
 
     Returns:
         Whether it was renamed; a folder that may not be written keeps it as it is.
     """
+    is_renamed = False
     with contextlib.suppress(OSError):
         path.rename(path.with_name(path.name + SET_ASIDE))
-        return True
-    return False
+        is_renamed = True
+    fate = "set aside" if is_renamed else "left out (it cannot be renamed)"
+    logger.warning("shard %s is damaged and was %s: its embeddings count as missing", path, fate)
+    return is_renamed
+
+
+def _rows_of(column: Any) -> Iterator[Any]:
+    """Go through a column's rows as contiguous arrays, without copying."""
+    if pa.types.is_fixed_size_list(column.type):
+        yield from column.values.to_numpy(zero_copy_only=True).reshape(len(column), column.type.list_size)
+        return
+    frames = column.values.values.to_numpy(zero_copy_only=True).reshape(-1, column.values.type.list_size)
+    offsets = column.offsets.to_numpy()
+    for start, end in pairwise(offsets):
+        yield frames[start:end]

@@ -1,34 +1,33 @@
-"""The store: a folder of parts, each a folder of shards."""
+"""The store: a folder of parts, each a folder of shards and of the indexes that say where every row lies."""
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from ser_transfer.store.catalogue import Catalogue, CatalogueReader
 from ser_transfer.store.embeddings import Embeddings
 from ser_transfer.store.files import StoreError, explaining
 from ser_transfer.store.frames import Frames
-from ser_transfer.store.part import DESCRIPTION, Part, StoredPart, listing, read_description
-from ser_transfer.store.shards import (
-    DamagedShard,
-    by_shard,
-    frames_views,
-    layer_view,
-    list_shards,
-    open_shard,
-    read_keys,
-    set_aside,
+from ser_transfer.store.index import key_array, key_texts
+from ser_transfer.store.part import (
+    DESCRIPTION,
+    Part,
+    StoredPart,
+    last_used,
+    listing,
+    mark_used,
+    read_description,
 )
+from ser_transfer.store.shards import DamagedShard, check_rows, frames_views, layer_view
 from ser_transfer.store.writer import (
     MAX_BYTES,
     MAX_ROWS,
@@ -37,8 +36,6 @@ from ser_transfer.store.writer import (
     StoreWriter,
     VectorsWriter,
 )
-
-logger = logging.getLogger(__name__)
 
 CLEARED = ".cleared-"  # start of the name of a part that is being removed
 MIN_PREFIX = 4  # hex digits that name a fingerprint: fewer are more likely a slip than a choice
@@ -54,15 +51,14 @@ class EmbeddingStore:
 
     Args:
         root: The store's folder.
-        verify: Whether to check each shard's checksum when this object first opens it. That reads
-            the whole shard once; a store beyond the size of memory may want it off.
+        verify: Whether to check checksums: of a shard when this object first needs it, or of a row as it is
+            read, where there is too much to check at once; see `ser_transfer.store.catalogue`.
     """
 
     def __init__(self, root: str | Path, *, verify: bool = True) -> None:
         self.root = Path(root)
         self._verify = verify
-        # Shards never change, so their keys are read, and their checksums verified, once per store object.
-        self._keys: dict[Path, Any] = {}
+        self._catalogues = CatalogueReader(verify=verify)
 
     def writer(
         self,
@@ -79,15 +75,16 @@ class EmbeddingStore:
 
     def keys(self, part: Part) -> list[str]:
         """List the audio keys whose embeddings a part holds, each once."""
-        keys: list[str] = _chain(self._shards(part).values()).unique().to_pylist()
-        return keys
+        with explaining(self.root):
+            found = list(self._catalogues.sound(self._folders(part)).sorted_keys())
+        return [key for keys in found for key in key_texts(keys)]
 
     def missing(self, part: Part, keys: Iterable[str]) -> list[str]:
         """List the keys whose embeddings a part lacks, each once, in the order given."""
-        wanted = pa.array(dict.fromkeys(keys), pa.string())
-        known = pc.is_in(wanted, value_set=_chain(self._shards(part).values()))
-        lacking: list[str] = wanted.filter(pc.invert(known)).to_pylist()
-        return lacking
+        wanted = list(dict.fromkeys(keys))
+        with explaining(self.root):
+            _, shards, _ = self._catalogues.find(self._used_folders(part), key_array(wanted))
+        return [wanted[row] for row in np.flatnonzero(shards < 0)]
 
     def read(
         self, part: Part, keys: Sequence[str], layers: Iterable[str] | None = None
@@ -113,13 +110,18 @@ class EmbeddingStore:
         for name in names:
             if name not in dims:
                 raise StoreError(f"{part.describe()} has no layer {name!r}; it has {', '.join(dims)}")
-        places = self._places(part, keys)
         rows = {name: np.empty((len(keys), dims[name]), np.float32) for name in names}
-        with explaining(self.root):
-            for path, targets, sources in places:
-                shard = open_shard(path, verify=False)
-                for name in names:
-                    rows[name][targets] = layer_view(shard, name)[sources]
+
+        def take(
+            shard: Any, targets: npt.NDArray[np.intp], sources: npt.NDArray[np.int64], check: bool
+        ) -> None:
+            for name in names:
+                vectors = layer_view(shard, name)[sources]
+                if check:
+                    check_rows(shard, name, sources, vectors)
+                rows[name][targets] = vectors
+
+        self._take_rows(part, keys, take)
         return rows
 
     def embeddings(
@@ -165,11 +167,17 @@ class EmbeddingStore:
             raise StoreError(f"{part.describe()} holds no frames: read it with EmbeddingStore.embeddings")
         [layer_name] = part.layer_names
         sequences: list[Any] = [None] * len(keys)
-        with explaining(self.root):
-            for path, targets, sources in self._places(part, keys):
-                views = frames_views(open_shard(path, verify=False), layer_name, sources)
-                for target, view in zip(targets, views, strict=True):
-                    sequences[target] = view
+
+        def take(
+            shard: Any, targets: npt.NDArray[np.intp], sources: npt.NDArray[np.int64], check: bool
+        ) -> None:
+            views = list(frames_views(shard, layer_name, sources))
+            if check:
+                check_rows(shard, layer_name, sources, views)
+            for target, view in zip(targets, views, strict=True):
+                sequences[target] = view
+
+        self._take_rows(part, keys, take)
         return Frames(
             utterance_ids=tuple(utterance_ids),
             sequences=tuple(sequences),
@@ -180,23 +188,59 @@ class EmbeddingStore:
             precision=part.precision,
         )
 
-    def _places(self, part: Part, keys: Sequence[str]) -> Iterator[tuple[Path, Any, Any]]:
-        """Find the rows of some keys; see `by_shard`."""
-        shards = self._shards(part)
-        # index_in gives the first place of a key among all shards: of a row written twice, the first counts.
-        places = pc.index_in(pa.array(keys, pa.string()), value_set=_chain(shards.values()))
-        if places.null_count:
-            first = keys[places.is_null().index(True).as_py()]
-            flags = f" and --frames {part.layer_names[0]}" if part.holds_frames else ""
-            raise StoreError(
-                f"{places.null_count} of {len(keys)} embeddings by {part.describe()} are not in {self.root}, "
-                f"the first that of audio {first}: run `ser-transfer embed` with this corpus and "
-                f"encoder{flags}"
-            )
-        return by_shard(shards, places.to_numpy())
+    def _take_rows(
+        self, part: Part, keys: Sequence[str], take: Callable[[Any, Any, Any, bool], None]
+    ) -> None:
+        """Find the rows of some keys and take them, shard by shard.
+
+        Args:
+            part: Whose.
+            keys: Which; a key may come twice.
+            take: Given a shard, which of the keys it has, their rows in there (ascending), and whether to
+                verify each row; raises DamagedShard if one is not what was written.
+        """
+        wanted = key_array(keys)
+        with explaining(self.root):
+            folders = self._used_folders(part)
+            while True:
+                catalogue = self._catalogues.read(folders)
+                shards, rows = catalogue.find(wanted)
+                if (shards < 0).any():
+                    raise self._lacks(part, keys, shards)
+                if all(
+                    self._take_from(catalogue, shard, targets, rows[targets], take)
+                    for shard, targets in _by_shard(shards, rows)
+                ):
+                    return
+
+    def _take_from(
+        self,
+        catalogue: Catalogue,
+        shard: int,
+        targets: npt.NDArray[np.intp],
+        rows: npt.NDArray[np.int64],
+        take: Callable[[Any, Any, Any, bool], None],
+    ) -> bool:
+        """Take rows from one shard; False if it is damaged or gone, and so they must be found anew."""
+        try:
+            opened, check = self._catalogues.open(catalogue, shard, len(rows))
+            take(opened, targets, rows, check)
+        except (DamagedShard, FileNotFoundError):
+            self._catalogues.lose(catalogue, shard)
+            return False
+        return True
+
+    def _lacks(self, part: Part, keys: Sequence[str], shards: npt.NDArray[np.int64]) -> StoreError:
+        lacking = np.flatnonzero(shards < 0)
+        flags = f" and --frames {part.layer_names[0]}" if part.holds_frames else ""
+        return StoreError(
+            f"{len(lacking)} of {len(keys)} embeddings by {part.describe()} are not in {self.root}, "
+            f"the first that of audio {keys[lacking[0]]}: run `ser-transfer embed` with this corpus and "
+            f"encoder{flags}"
+        )
 
     def parts(self) -> list[StoredPart]:
-        """List what the store holds, by the encoder's name. Checksums are not verified for it."""
+        """List what the store holds, by the encoder's name, as its indexes say: no shard is opened for it."""
         with explaining(self.root):
             found = [self._stored(folder, *read_description(folder)) for folder in self._part_folders()]
         return sorted(found, key=lambda stored: stored.order)
@@ -253,46 +297,39 @@ class EmbeddingStore:
         with explaining(self.root):
             return [folder for folder in self._part_folders() if read_description(folder)[0] == part]
 
-    def _shards(self, part: Part) -> dict[Path, Any]:
-        """Map each sound shard of a part to its keys, in a fixed order."""
-        with explaining(self.root):
-            return {
-                path: keys
-                for folder in self._folders(part)
-                for path, keys in self._keys_in(folder, verify=self._verify)
-            }
-
-    def _keys_in(self, folder: Path, *, verify: bool) -> Iterator[tuple[Path, Any]]:
-        for path in list_shards(folder):
-            keys = self._keys.get(path)
-            if keys is None:
-                try:
-                    keys = read_keys(path, verify=verify)
-                except FileNotFoundError:
-                    continue  # set aside or cleared by another process since it was listed
-                except DamagedShard:
-                    fate = "set aside" if set_aside(path) else "left out (it cannot be renamed)"
-                    logger.warning(
-                        "shard %s is damaged and was %s: its embeddings count as missing", path, fate
-                    )
-                    continue
-                if verify == self._verify:
-                    self._keys[path] = keys
-            yield path, keys
+    def _used_folders(self, part: Part) -> list[Path]:
+        """Find a part's folders, and note in them that it was used."""
+        folders = self._folders(part)
+        for folder in folders:
+            with contextlib.suppress(OSError):  # a store that may not be written
+                mark_used(folder)
+        return folders
 
     def _stored(self, folder: Path, part: Part, created: datetime) -> StoredPart:
-        shards = dict(self._keys_in(folder, verify=False))
-        files = [path.stat() for path in shards]
-        newest = max((file.st_mtime for file in files), default=created.timestamp())
+        catalogue = self._catalogues.read([folder])
+        entries = [entry for _, entry in catalogue.shards]
+        newest = max((entry.written for entry in entries), default=created.timestamp())
         return StoredPart(
             part=part,
             folder=folder,
             created=created,
             written=datetime.fromtimestamp(newest, timezone.utc),
-            n_rows=pc.count_distinct(_chain(shards.values())).as_py(),
-            n_bytes=sum(file.st_size for file in files),
+            n_rows=catalogue.n_distinct(),
+            n_bytes=sum(entry.n_bytes for entry in entries),
+            n_shards=len(entries),
+            used=max(last_used(folder) or created, datetime.fromtimestamp(newest, timezone.utc)),
         )
 
 
-def _chain(arrays: Iterable[Any]) -> Any:
-    return pa.chunked_array(list(arrays), pa.string())
+def _by_shard(
+    shards: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+    """Sort wanted rows by shard.
+
+    Yields:
+        Per shard that is needed: its number, and which of the wanted rows it has, by their place in it.
+    """
+    order = np.lexsort((rows, shards))
+    numbers, starts = np.unique(shards[order], return_index=True)
+    for number, start, end in zip(numbers.tolist(), starts, [*starts[1:], len(order)], strict=False):
+        yield number, order[start:end]

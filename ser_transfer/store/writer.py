@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_transfer.store.files import StoreError, explaining, remove_leftovers
+from ser_transfer.store.index import Entry
+from ser_transfer.store.manifest import ManifestWriter
 from ser_transfer.store.part import DESCRIPTION, Part, write_description
 from ser_transfer.store.shards import frames_column, vectors_column, write_shard
 
@@ -26,7 +28,8 @@ class StoreWriter(ABC):
 
     Use it as a context manager. A body that raises, or is interrupted, still keeps the rows it added.
     Any number of processes may write one part at once, without waiting for one another; a row that two
-    of them wrote is there twice, and read once.
+    of them wrote is there twice, and read once. A shard counts once the manifest names it: a kill between
+    the two leaves a file that nobody reads, until `python -m ser_transfer.tidy --verify` takes it up.
 
     Args:
         folder: The part's folder; made where it is missing.
@@ -59,12 +62,16 @@ class StoreWriter(ABC):
             remove_leftovers(self._folder)
             if not (self._folder / DESCRIPTION).exists():
                 write_description(self._folder, self._part)
+            self._manifest = ManifestWriter(self._folder)
+            self._manifest.begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush()
+        self.flush(last=True)
+        with explaining(self._folder):
+            self._manifest.finish()
 
     def add(self, key: str, layers: Sequence[npt.ArrayLike]) -> None:
         """Add one recording's embedding, or its frames.
@@ -91,8 +98,11 @@ class StoreWriter(ABC):
         if self._is_full() or time.monotonic() - self._oldest >= self._max_seconds:
             self.flush()
 
-    def flush(self) -> None:
-        """Write the rows that are waiting as one shard.
+    def flush(self, *, last: bool = False) -> None:
+        """Write the rows that are waiting as one shard, and let it count.
+
+        Args:
+            last: Whether nothing follows.
 
         Raises:
             StoreError: If it cannot be written. These rows are lost then, and no others.
@@ -103,7 +113,9 @@ class StoreWriter(ABC):
         columns = self._emptied()
         keys, self._keys = self._keys, []
         with explaining(self._folder):
-            write_shard(self._folder, keys, dict(zip(self._part.layer_names, columns, strict=True)))
+            path = write_shard(self._folder, keys, dict(zip(self._part.layer_names, columns, strict=True)))
+            entry = Entry.of(path.name, len(keys), path.stat().st_size)
+            self._manifest.add(entry, keys, last=last)
 
     @abstractmethod
     def _take(self, key: str, layers: Sequence[npt.ArrayLike]) -> None:
