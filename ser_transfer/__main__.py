@@ -8,6 +8,7 @@ import sys
 VERBS = {
     "explore": "a look at a corpus before anything is learned: counts, pitch, level, single clips, defects",
     "embed": "recordings through an encoder, into the store",
+    "tidy": "the store looked after: every byte verified, small shards merged, what nobody uses removed",
     "audit": "what the sides of a split share, before anything is trained",
     "train": "a head on stored embeddings, with a speaker-independent score",
     "pretrain": "an encoder's own pretraining, continued on a corpus without its labels",

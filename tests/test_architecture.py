@@ -30,7 +30,7 @@ ROWS = (
     {"_together"},
     {"_command"},
     {"_settings", "_stored"},
-    {"embed", "audit", "explore"},
+    {"embed", "tidy", "audit", "explore"},
     {
         "train",
         "finetune",
@@ -48,7 +48,7 @@ ROWS = (
     {"__init__", "__main__"},
 )
 VERBS = (
-    *("explore", "embed", "audit", "train", "pretrain", "finetune", "compare", "evaluate"),
+    *("explore", "embed", "tidy", "audit", "train", "pretrain", "finetune", "compare", "evaluate"),
     *("predict", "export", "demo", "list", "card", "share", "quickstart"),
 )
 HEAVY = ("torch", "transformers", "librosa", "sklearn", "datasets", "matplotlib")

@@ -28,8 +28,10 @@ FORMAT = 1  # of an index; a reader refuses what is newer
 METADATA = b"ser_transfer"
 KEY_BYTES = 16  # an audio key is 32 hex digits
 KEY = np.dtype(f"S{KEY_BYTES}")  # NumPy compares two of one width byte by byte, trailing zeros included
-MAX_ROWS = 1 << 20  # of an index that takes the place of others: what merging holds in memory, about 100 MB
-MAX_ENTRIES = 1 << 14  # of the same, where shards are small
+MAX_INDEX_ROWS = (
+    1 << 20
+)  # of an index that takes the place of others: what merging holds in memory, about 100 MB
+MAX_INDEX_ENTRIES = 1 << 14  # of the same, where shards are small
 DAY = 24 * 3600.0
 REMEMBERED = 7 * DAY  # seconds a removal is kept on record, for merges that began before it
 

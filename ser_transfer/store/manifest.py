@@ -33,8 +33,8 @@ from ser_transfer.store import index as index_files
 from ser_transfer.store.files import list_files, remove_file, remove_leftovers
 from ser_transfer.store.index import (
     KEY,
-    MAX_ENTRIES,
-    MAX_ROWS,
+    MAX_INDEX_ENTRIES,
+    MAX_INDEX_ROWS,
     DamagedIndex,
     Entry,
     Index,
@@ -108,7 +108,7 @@ class Manifest:
             for index in self.indexes.values()
         ]
         n_rows = sum(len(index.keys) for index in self.indexes.values())
-        n_buckets = BUCKETS if n_rows > MAX_ROWS else 1
+        n_buckets = BUCKETS if n_rows > MAX_INDEX_ROWS else 1
         bounds = np.array([bytes([256 // n_buckets * n]) for n in range(1, n_buckets)], KEY)
         slices = [
             [0, *np.searchsorted(index.keys, bounds).tolist(), len(index.keys)]
@@ -161,7 +161,7 @@ class ManifestReader:
         found: dict[str, Index] = {}
         replaced: set[str] = set()
         damaged: list[str] = []
-        for name in sorted(names, reverse=True):  # those of a higher level first
+        for name in sorted(names, reverse=True):  # of a higher level, so who replaces, first
             if name in replaced:
                 continue
             try:
@@ -171,12 +171,10 @@ class ManifestReader:
             except DamagedIndex:
                 damaged.append(name)
                 continue
-            found[name] = self._opened[name] = index
+            found[name] = index
             replaced.update(index.replaces)
-        current = {name: index for name, index in found.items() if name not in replaced}
         self._opened = dict(found)
-        damaged = [name for name in damaged if name not in replaced]
-        manifest = Manifest(self._folder, current)
+        manifest = Manifest(self._folder, found)
         if names and not damaged:
             return manifest
         if damaged:
@@ -190,7 +188,7 @@ class ManifestReader:
         index = Index(
             unlisted.keys, unlisted.shards, unlisted.rows, unlisted.entries, replaces=tuple(damaged)
         )
-        return Manifest(self._folder, {**current, "": index}, unlisted=True)
+        return Manifest(self._folder, {**found, "": index}, unlisted=True)
 
     def _list(self, known: set[str]) -> Index:
         """Index the shards that no index names."""
@@ -222,8 +220,9 @@ class ManifestWriter:
         """
         remove_leftovers(self._folder)
         manifest = ManifestReader(self._folder.parent, verify=True).read()
-        if manifest.unlisted and (manifest.indexes[""].entries or manifest.indexes[""].replaces):
-            write_index(self._folder, manifest.indexes[""])
+        unlisted = manifest.indexes.get("")
+        if unlisted is not None and (unlisted.entries or unlisted.replaces):
+            write_index(self._folder, unlisted, _level_above(unlisted.replaces))
         _remove_replaced(self._folder)
 
     def add(self, entry: Entry, keys: Sequence[str], *, last: bool = False) -> None:
@@ -238,28 +237,38 @@ class ManifestWriter:
             OSError: If the disk is full, say. The shard does not count then.
         """
         index = Index.of([(entry, key_array(keys))])
+        self._write(index, *self._due(index, last=last))
+
+    def finish(self) -> None:
+        """Make this writer's indexes as few as may be, and those of all where many writers have left theirs.
+
+        Raises:
+            OSError: If the disk is full, say. Nothing is lost then.
+        """
+        nothing = Index.of([])
+        merged, level = self._due(nothing, last=True)
+        if len(merged) > 1:
+            self._write(nothing, merged, level)
+        manifest = ManifestReader(self._folder.parent, verify=False).read()
+        if len(manifest.indexes) >= CROWDED:
+            merge(manifest)
+
+    def _due(self, index: Index, *, last: bool) -> tuple[list[tuple[str, Index]], int]:
+        """Tell which of this writer's indexes a new one takes the place of, and what its level is then."""
         merged: list[tuple[str, Index]] = []
         level = 0
         while level < len(self._levels):
             waiting = self._levels[level]
             if not last and len(waiting) + 1 < MERGED:
                 break
-            if not _fit([index, *(each for _, each in merged + waiting)]):
+            n_merged = len(merged)
+            for each in waiting:
+                if _fit([index, *(other for _, other in [*merged, each])]):
+                    merged.append(each)
+            if len(merged) == n_merged:
                 self._levels[level] = []  # large enough to stay as they are
-                break
-            merged += waiting
             level += 1
-        self._write(index, merged, level)
-
-    def finish(self) -> None:
-        """Make fewer indexes where many writers have left theirs.
-
-        Raises:
-            OSError: If the disk is full, say. Nothing is lost then.
-        """
-        manifest = ManifestReader(self._folder.parent, verify=False).read()
-        if len(manifest.indexes) >= CROWDED:
-            merge(manifest)
+        return merged, level
 
     def _write(self, index: Index, merged: list[tuple[str, Index]], level: int) -> None:
         if merged:
@@ -316,16 +325,21 @@ def merge(manifest: Manifest) -> int:
             members = [manifest.indexes[name] for name in group]
             replaces = dict.fromkeys([*group, *(name for member in members for name in member.replaces)])
             merged = Index.merged([removals, *members], replaces=replaces)
-            write_index(folder, merged, max(int(name.partition("-")[0]) for name in group) + 1)
+            write_index(folder, merged, _level_above(group))
             n_written += 1
     _remove_replaced(folder)
     return n_written
 
 
+def _level_above(names: Iterable[str]) -> int:
+    """Tell the level of an index that takes the place of others."""
+    return max((int(name.partition("-")[0]) + 1 for name in names), default=0)
+
+
 def _fit(indexes: Sequence[Index]) -> bool:
     """Whether some indexes are small enough to be made one in little memory."""
     n_rows = sum(len(index.keys) for index in indexes)
-    return n_rows <= MAX_ROWS and sum(len(index.entries) for index in indexes) <= MAX_ENTRIES
+    return n_rows <= MAX_INDEX_ROWS and sum(len(index.entries) for index in indexes) <= MAX_INDEX_ENTRIES
 
 
 def _remove_replaced(folder: Path) -> None:

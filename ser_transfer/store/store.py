@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -281,13 +281,30 @@ class EmbeddingStore:
                 f"{precision or 'any'}). Name one of these, or {MIN_PREFIX} digits of its fingerprint:\n"
                 + listing(parts)
             )
+        self._remove(meant)
+        return meant
+
+    def collect(self, n_days: float) -> list[StoredPart]:
+        """Remove what nobody has read or added to for some days; it is computed again when it is wanted.
+
+        Args:
+            n_days: How many. Use is noted to a day, and where the store may be written.
+
+        Returns:
+            What was removed.
+        """
+        latest = datetime.now(timezone.utc) - timedelta(days=n_days)
+        unused = [stored for stored in self.parts() if stored.used < latest]
+        self._remove(unused)
+        return unused
+
+    def _remove(self, parts: Iterable[StoredPart]) -> None:
         with explaining(self.root):
-            for stored in meant:
+            for stored in parts:
                 # Renamed first: no reader ever sees half a part, whenever this is killed.
                 stored.folder.rename(self.root / f"{CLEARED}{secrets.token_hex(8)}")
             for folder in self.root.glob(f"{CLEARED}*"):
                 shutil.rmtree(folder)
-        return meant
 
     def _part_folders(self) -> list[Path]:
         return sorted(path.parent for path in self.root.glob(f"[!.]*/{DESCRIPTION}"))
