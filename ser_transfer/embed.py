@@ -45,6 +45,13 @@ class EmbedSettings(StoreSettings, EncoderSettings, CorpusSettings):
         help="layers whose frames are kept as well, for heads on sequences: layer_06,layer_12 or all; in "
         "float16, 0.1 MB a second and layer for 1024 features 50 times a second",
     )
+    keep: str = setting(
+        "float32",
+        help="float32, or float16 or bf16 to keep embeddings in half the bytes; what it costs is told",
+    )
+    layers: str | None = setting(
+        None, help="keep only these layers of the embeddings: layer_06,layer_12; default: all"
+    )
     augment: str | None = setting(
         None,
         help="embed augmented copies too, to train on: noise:10..20,pitch:-2..2 and so on; noise (dB SNR), "
@@ -69,6 +76,15 @@ class EmbedSettings(StoreSettings, EncoderSettings, CorpusSettings):
         "keeps it to one pooling, or to the frames: --pooling frames",
     )
 
+    def kept_part(self, encoder: Encoder) -> Part:
+        """Name the part of the store that these settings ask for."""
+        return part_of(
+            encoder,
+            self.pooling,
+            layers=None if self.layers is None else self.layers.split(","),
+            kept=None if self.keep == "float32" else self.keep,
+        )
+
     def copies(self) -> Copies | None:
         """Read which augmented copies these settings ask for."""
         if self.augment is not None:
@@ -85,6 +101,8 @@ def embed(
     encoder: Encoder,
     *,
     pooling: str | None = None,
+    layers: Sequence[str] | None = None,
+    keep: str | None = None,
     store: str | Path | EmbeddingStore = StoreSettings.store,
     skip_bad: bool = False,
     batch_seconds: float | None = None,
@@ -96,6 +114,8 @@ def embed(
         corpus: From `ser_transfer.load_corpus`.
         encoder: From `ser_transfer.load_encoder`.
         pooling: A name in `ser_transfer.pooling.POOLINGS`; None for the encoder's own default.
+        layers: Names of the layers to keep; None for all.
+        keep: ``"float16"`` or ``"bf16"`` to keep them in half the bytes; None for float32.
         store: The store, or its folder.
         skip_bad: Leave out recordings that cannot be used, with a warning, instead of stopping at
             the first.
@@ -109,7 +129,7 @@ def embed(
         AudioError: At the first recording that cannot be used, unless `skip_bad`. What was encoded
             before it is kept.
     """
-    opened, part = _opened(store), part_of(encoder, pooling)
+    opened, part = _opened(store), part_of(encoder, pooling, layers=layers, kept=keep)
     report = fill_store(
         corpus, encoder, opened, part, skip_bad=skip_bad, batch_seconds=batch_seconds, n_workers=n_workers
     )
@@ -249,7 +269,7 @@ def _embed_all(settings: EmbedSettings, store: EmbeddingStore, ranks: Ranks | No
     copies = settings.copies()
     corpus = settings.load_corpus()
     encoder = settings.load_encoder()
-    parts = {encoder: [part_of(encoder, settings.pooling)]}
+    parts = {encoder: [settings.kept_part(encoder)]}
     if settings.frames is not None:
         parts[encoder] += frames_parts_of(encoder, settings.frames)
     if settings.baseline not in ("none", settings.encoder):

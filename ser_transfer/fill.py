@@ -37,6 +37,8 @@ class FillReport:
         n_encoded: Recordings that went through the encoder now; the others were in the store.
         audio_seconds: Their duration.
         wall_seconds: What that took.
+        kept: What the embeddings are kept in, if not in float32.
+        cosine_cost: 1 less the cosine of an embedding and what is kept of it, the largest found.
     """
 
     keys: dict[str, str] = field(default_factory=dict)
@@ -45,6 +47,8 @@ class FillReport:
     n_encoded: int = 0
     audio_seconds: float = 0.0
     wall_seconds: float = 0.0
+    kept: str | None = None
+    cosine_cost: float = 0.0
 
     def count_bad(self, ids: Iterable[str], error: AudioError, *, skip_bad: bool) -> None:
         """Note recordings that cannot be used, or stop there."""
@@ -65,6 +69,10 @@ class FillReport:
         duration = timedelta(seconds=round(self.audio_seconds))
         more = f"; those of {n_found} more {things} were in {store}" if n_found else ""
         encoded = "augmented copies" if self.originals else "recordings"
+        if self.kept:
+            more += (
+                f"; kept in {self.kept}, at a cosine to float32 of no less than 1 - {self.cosine_cost:.1e}"
+            )
         return (
             f"{encoder}: {self.n_encoded} {encoded} ({duration} of audio) in {self.wall_seconds:.1f} s "
             f"({clips:.1f} clips/s, {seconds:.0f}x real time){more}"
@@ -80,16 +88,42 @@ class _Wanted:
     ids: list[str]
 
 
-def part_of(encoder: Encoder, pooling: str | None = None) -> Part:
-    """Name the part of the store that holds an encoder's embeddings under a pooling."""
+def part_of(
+    encoder: Encoder,
+    pooling: str | None = None,
+    *,
+    layers: Sequence[str] | None = None,
+    kept: str | None = None,
+) -> Part:
+    """Name the part of the store that holds an encoder's embeddings under a pooling.
+
+    Args:
+        encoder: Whose.
+        pooling: None for its own.
+        layers: The layers that are kept; None for all.
+        kept: ``"float16"`` or ``"bf16"`` for half the bytes; None for float32.
+
+    Raises:
+        EncoderError: If it has no such layer.
+        StoreError: If nothing is kept so, or a layer is named twice.
+    """
     pooling = pooling or encoder.default_pooling
+    dims = dict(zip(encoder.layer_names, encoder.dims, strict=True))
+    names = tuple(encoder.layer_names if layers is None else layers)
+    for name in names:
+        if name not in dims:
+            raise EncoderError(
+                f"{encoder.name} has no layer {name!r} to keep; its layers are {', '.join(dims)}: --layers "
+                f"{encoder.layer_names[-1]}"
+            )
     return Part(
         encoder=encoder.name,
         fingerprint=encoder.fingerprint,
         pooling=pooling,
         precision=encoder.precision,
-        layer_names=encoder.layer_names,
-        dims=tuple(pooled_dim(pooling, dim) for dim in encoder.dims),
+        layer_names=names,
+        dims=tuple(pooled_dim(pooling, dims[name]) for name in names),
+        kept=kept,
     )
 
 
@@ -183,11 +217,13 @@ def fill_store(
             if pooled.error is not None:
                 report.count_bad(wanted[key].ids, pooled.error, skip_bad=skip_bad)
             else:
-                _write(pooled, writers, lacking)
+                _write(pooled, encoder.layer_names, writers, lacking)
                 report.n_encoded += 1
                 report.audio_seconds += pooled.seconds
             on_recording(n_missing, pooled.seconds)
     report.wall_seconds = time.perf_counter() - begun
+    report.kept = None if part is None else part.kept
+    report.cosine_cost = max((writer.cosine_cost for writer in writers.values()), default=0.0)
     return report
 
 
@@ -233,11 +269,19 @@ def _seconds(corpus: Dataset, missing: Iterable[str], wanted: Mapping[str, _Want
     return found
 
 
-def _write(pooled: Pooled, writers: Mapping[Part, StoreWriter], lacking: Mapping[Part, set[str]]) -> None:
+def _write(
+    pooled: Pooled,
+    layer_names: Sequence[str],
+    writers: Mapping[Part, StoreWriter],
+    lacking: Mapping[Part, set[str]],
+) -> None:
     """Hand each part what it lacks of one recording."""
     frames = iter(pooled.frames)
     for part, writer in writers.items():
-        layers = [next(frames)] if part.holds_frames else pooled.layers
+        if part.holds_frames:
+            layers = [next(frames)]
+        else:
+            layers = [pooled.layers[layer_names.index(name)] for name in part.layer_names]
         if pooled.recording.key in lacking[part]:
             writer.add(pooled.recording.key, layers)
 

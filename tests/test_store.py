@@ -464,8 +464,8 @@ def test_a_read_only_store_is_read_but_not_written(store):
 def test_a_store_of_a_newer_version_is_refused(store, verb):
     fill(store, range(2))
     path = next(store.root.glob("*/part.json"))
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2, "shape": "unheard of"}))
-    with pytest.raises(StoreError, match=r"newer ser_transfer \(store format 2; this one reads 1\): update"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 3, "shape": "unheard of"}))
+    with pytest.raises(StoreError, match=r"newer ser_transfer \(store format 3; this one reads 2\): update"):
         getattr(store, verb)(*([] if verb == "parts" else [PART]))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from ser_transfer.store.manifest import Manifest, ManifestReader, write_removals
 from ser_transfer.store.shards import SUFFIX, DamagedShard, has_row_checksums, open_shard, set_aside
 
 logger = logging.getLogger(__name__)
+
+Take = Callable[[Any, npt.NDArray[np.intp], npt.NDArray[np.int64], bool], None]
 
 CHECKED_BYTES = 1 << 30  # of shards whose checksums are verified at once: a fifth of a second from memory
 
@@ -145,7 +147,47 @@ class CatalogueReader:
             if self._all_sound(catalogue, range(len(catalogue.shards))):
                 return catalogue
 
-    def open(self, catalogue: Catalogue, shard: int, n_rows: int) -> tuple[Any, bool]:
+    def take(
+        self, folders: Sequence[Path], keys: npt.NDArray[np.bytes_], take: Take
+    ) -> npt.NDArray[np.int64]:
+        """Find keys, if all are there, and take their rows, shard by shard.
+
+        Args:
+            folders: The part's.
+            keys: Which; a key may come twice.
+            take: Given an open shard, which of the keys it has, their rows in there (ascending), and whether
+                to verify each row; raises DamagedShard if one is not what was written.
+
+        Returns:
+            The number of each key's shard, -1 if no shard has it, and then none was taken.
+        """
+        while True:
+            catalogue = self.read(folders)
+            shards, rows = catalogue.find(keys)
+            if (shards < 0).any() or all(
+                self._take_from(catalogue, shard, targets, rows[targets], take)
+                for shard, targets in _by_shard(shards, rows)
+            ):
+                return shards
+
+    def _take_from(
+        self,
+        catalogue: Catalogue,
+        shard: int,
+        targets: npt.NDArray[np.intp],
+        rows: npt.NDArray[np.int64],
+        take: Take,
+    ) -> bool:
+        """Take rows from one shard; False if it is damaged or gone, and so they must be found anew."""
+        try:
+            opened, check = self._open(catalogue, shard, len(rows))
+            take(opened, targets, rows, check)
+        except (DamagedShard, FileNotFoundError):
+            self._lose(catalogue, shard)
+            return False
+        return True
+
+    def _open(self, catalogue: Catalogue, shard: int, n_rows: int) -> tuple[Any, bool]:
         """Map a shard into memory, of which some rows are wanted.
 
         Returns:
@@ -167,7 +209,7 @@ class CatalogueReader:
         self._sound.add(entry.id)
         return opened, False
 
-    def lose(self, catalogue: Catalogue, shard: int) -> None:
+    def _lose(self, catalogue: Catalogue, shard: int) -> None:
         """Count a shard no more, which is damaged or gone, and set it aside where that may be."""
         manifest, entry = catalogue.shards[shard]
         path = catalogue.path(shard)
@@ -194,7 +236,7 @@ class CatalogueReader:
                 if n_bytes_of(path) != entry.n_bytes or (verify and not _is_sound(path)):
                     raise DamagedShard(path)
             except (DamagedShard, FileNotFoundError):
-                self.lose(catalogue, shard)
+                self._lose(catalogue, shard)
                 is_sound = False
                 continue
             self._seen.add(entry.id)
@@ -206,3 +248,17 @@ class CatalogueReader:
 def _is_sound(path: Path) -> bool:
     """Whether a shard's bytes are those that were written."""
     return checksum(path) == path.name.removesuffix(SUFFIX)
+
+
+def _by_shard(
+    shards: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+    """Sort wanted rows by shard.
+
+    Yields:
+        Per shard that is needed: its number, and which of the wanted rows it has, by their place in it.
+    """
+    order = np.lexsort((rows, shards))
+    numbers, starts = np.unique(shards[order], return_index=True)
+    for number, start, end in zip(numbers.tolist(), starts, [*starts[1:], len(order)], strict=False):
+        yield number, order[start:end]

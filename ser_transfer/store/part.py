@@ -13,9 +13,11 @@ from typing import Any, BinaryIO
 import xxhash
 
 from ser_transfer.store.files import StoreError, write_whole
+from ser_transfer.store.halves import KEPT
 from ser_transfer.tables import text_table
 
-FORMAT = 1  # of part.json and of the shards beside it; a reader refuses what is newer
+FORMAT = 2  # of part.json and of the shards beside it; a reader refuses what is newer
+PLAIN_FORMAT = 1  # of what older versions read as well: all but what is kept in fewer bits
 DESCRIPTION = "part.json"
 USED = "used"  # a file that says when a part was last read or added to
 USED_SECONDS = 24 * 3600.0  # that are not worth writing it again
@@ -38,6 +40,8 @@ class Part:
         layer_names: One name per layer, first to last.
         dims: Size of each layer's embedding, after pooling; of frames, the size of one.
         frame_rate: Hz, of frames; None where they are pooled.
+        kept: ``"float16"`` or ``"bf16"``, where pooled embeddings are kept in half the bytes; None where they
+            are kept in float32, and of frames, which always are in float16.
     """
 
     encoder: str = field(compare=False)
@@ -47,6 +51,7 @@ class Part:
     layer_names: tuple[str, ...]
     dims: tuple[int, ...]
     frame_rate: float | None = None
+    kept: str | None = None
 
     def __post_init__(self) -> None:
         if not self.layer_names or len(set(self.layer_names)) != len(self.layer_names):
@@ -62,10 +67,26 @@ class Part:
                 f"{self.pooling} of {', '.join(self.layer_names)} at {self.frame_rate} Hz"
             )
 
+        if self.kept is not None and (self.kept not in KEPT or self.holds_frames):
+            raise StoreError(
+                f"pooled embeddings are kept in float32, or in {' or '.join(KEPT)}, not in {self.kept!r}; "
+                "frames are always kept in float16"
+            )
+
     @property
     def holds_frames(self) -> bool:
         """Whether a row is an array of shape (frames, dim), and not one vector per layer."""
         return self.pooling == FRAMES
+
+    def keeps_less_of(self, part: Part) -> bool:
+        """Whether these are the embeddings of another part, or some of its layers, in no more bits."""
+        dims = dict(zip(part.layer_names, part.dims, strict=True))
+        return (
+            (self.fingerprint, self.pooling, self.precision, self.frame_rate)
+            == (part.fingerprint, part.pooling, part.precision, part.frame_rate)
+            and all(dims.get(name) == dim for name, dim in zip(self.layer_names, self.dims, strict=True))
+            and part.kept in (None, self.kept)
+        )
 
     @property
     def folder_name(self) -> str:
@@ -74,12 +95,14 @@ class Part:
         del identity["encoder"]
         digest = xxhash.xxh3_64_hexdigest(json.dumps(identity, sort_keys=True).encode())
         slug = re.sub(r"[^A-Za-z0-9._]+", "-", self.encoder)[-MAX_SLUG:].strip("-.")
-        return f"{slug}-{self.fingerprint[:12]}-{self.pooling}-{self.precision}-{digest[:8]}"
+        kept = f"-{self.kept}" if self.kept else ""
+        return f"{slug}-{self.fingerprint[:12]}-{self.pooling}-{self.precision}{kept}-{digest[:8]}"
 
     def describe(self) -> str:
         """Name the part in a message."""
         pooling = f"{FRAMES} of {self.layer_names[0]}" if self.holds_frames else self.pooling
-        return f"{self.encoder} (fingerprint {self.fingerprint[:12]}, {pooling}, {self.precision})"
+        kept = f", kept in {self.kept}" if self.kept else ""
+        return f"{self.encoder} (fingerprint {self.fingerprint[:12]}, {pooling}, {self.precision}{kept})"
 
 
 @dataclass(frozen=True)
@@ -115,6 +138,7 @@ class StoredPart:
             part.fingerprint,
             part.pooling,
             part.precision,
+            part.kept or "",
             *part.layer_names,
             self.folder.name,
         )
@@ -130,7 +154,7 @@ def stored_table(parts: Sequence[StoredPart]) -> str:
             stored.part.encoder,
             stored.part.fingerprint[:12],
             stored.part.pooling,
-            stored.part.precision,
+            stored.part.precision + (f", kept {stored.part.kept}" if stored.part.kept else ""),
             stored.part.layer_names[0] if stored.part.holds_frames else str(len(stored.part.layer_names)),
             str(stored.n_rows),
             f"{stored.n_bytes / 1e6:.1f}",
@@ -150,7 +174,8 @@ def listing(parts: Iterable[StoredPart]) -> str:
 def write_description(folder: Path, part: Part) -> None:
     """Write a part's ``part.json``, whole."""
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    text = json.dumps({"format": FORMAT, **_told(part), "created": created}, indent=2)
+    version = PLAIN_FORMAT if part.kept is None else FORMAT
+    text = json.dumps({"format": version, **_told(part), "created": created}, indent=2)
 
     def fill(file: BinaryIO) -> None:
         file.write(f"{text}\n".encode())

@@ -2,8 +2,9 @@
 
 A column of keys, then one column per layer, all in a single record batch: so a layer is contiguous
 in the file, and reading one touches none of the others. `datasets.Dataset.from_file` opens it. A row of
-a layer is a float32 vector, or a list of float16 frames. The schema's metadata hold a checksum of every
-row of every layer, so that a few rows of a large store are verified without reading the others.
+a layer is a vector, in float32 or what `ser_transfer.store.halves` makes of it, or a list of float16 frames.
+The schema's metadata hold a checksum of every row of every layer, so that a few rows of a large store are
+verified without reading the others.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 KEY = "audio_key"
 SUFFIX = ".arrow"
 SET_ASIDE = ".damaged"
+DTYPES = {"float": np.float32, "halffloat": np.float16, "uint16": np.uint16, "int32": np.int32}
 ROW_CHECKSUMS = b"row_checksums"  # XXH3-64 of each row of the first layer, then of the second
 
 
@@ -34,7 +36,7 @@ class DamagedShard(Exception):  # noqa: N818 - a finding that the store acts on,
     """A shard whose bytes are no longer those that were written."""
 
 
-def vectors_column(vectors: npt.NDArray[np.float32]) -> Any:
+def vectors_column(vectors: npt.NDArray[Any]) -> Any:
     """Make a layer's column of a contiguous array of shape (rows, dim), without copying."""
     return pa.FixedSizeListArray.from_arrays(vectors.reshape(-1), vectors.shape[1])
 
@@ -104,10 +106,10 @@ def read_keys(path: Path, *, verify: bool) -> Any:
     return keys.take(pa.array(np.arange(len(keys))))
 
 
-def layer_view(shard: Any, layer_name: str) -> npt.NDArray[np.float32]:
-    """View one layer of an open shard as an array of shape (rows, dim), without copying."""
+def layer_view(shard: Any, layer_name: str) -> npt.NDArray[Any]:
+    """View one layer of an open shard as an array of shape (rows, dim), as it is kept, without copying."""
     column = shard.column(layer_name)
-    return _flat(column.values, np.float32).reshape(len(column), column.type.list_size)
+    return _flat(column.values).reshape(len(column), column.type.list_size)
 
 
 def frames_views(
@@ -115,8 +117,8 @@ def frames_views(
 ) -> Iterator[npt.NDArray[np.float16]]:
     """View some rows' frames in an open shard as arrays of shape (frames, dim), without copying."""
     column = shard.column(layer_name)
-    offsets = _flat(column.offsets, np.int32)
-    frames = _flat(column.values.values, np.float16).reshape(-1, column.values.type.list_size)
+    offsets = _flat(column.offsets)
+    frames = _flat(column.values.values).reshape(-1, column.values.type.list_size)
     for row in rows:
         yield frames[offsets[row] : offsets[row + 1]]
 
@@ -166,15 +168,15 @@ def set_aside(path: Path) -> bool:
 def _rows_of(column: Any) -> Iterator[Any]:
     """Go through a column's rows as contiguous arrays, without copying."""
     if pa.types.is_fixed_size_list(column.type):
-        yield from _flat(column.values, np.float32).reshape(len(column), column.type.list_size)
+        yield from _flat(column.values).reshape(len(column), column.type.list_size)
         return
-    frames = _flat(column.values.values, np.float16).reshape(-1, column.values.type.list_size)
-    offsets = _flat(column.offsets, np.int32)
+    frames = _flat(column.values.values).reshape(-1, column.values.type.list_size)
+    offsets = _flat(column.offsets)
     for start, end in pairwise(offsets):
         yield frames[start:end]
 
 
-def _flat(values: Any, dtype: type[Any]) -> npt.NDArray[Any]:
+def _flat(values: Any) -> npt.NDArray[Any]:
     """View numbers without nulls as an array, without copying; Arrow's own way imports pandas first."""
-    size = np.dtype(dtype).itemsize
-    return np.frombuffer(values.buffers()[1], dtype, count=len(values), offset=values.offset * size)
+    dtype = np.dtype(DTYPES[str(values.type)])
+    return np.frombuffer(values.buffers()[1], dtype, count=len(values), offset=values.offset * dtype.itemsize)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ser_transfer.store.catalogue import Catalogue, CatalogueReader
+from ser_transfer.store.catalogue import CatalogueReader, Take
 from ser_transfer.store.embeddings import Embeddings
 from ser_transfer.store.files import StoreError, explaining
 from ser_transfer.store.frames import Frames
+from ser_transfer.store.halves import restored
 from ser_transfer.store.index import key_array, key_texts
 from ser_transfer.store.part import (
     DESCRIPTION,
@@ -27,7 +29,7 @@ from ser_transfer.store.part import (
     mark_used,
     read_description,
 )
-from ser_transfer.store.shards import DamagedShard, check_rows, frames_views, layer_view
+from ser_transfer.store.shards import check_rows, frames_views, layer_view
 from ser_transfer.store.writer import (
     MAX_BYTES,
     MAX_ROWS,
@@ -36,6 +38,8 @@ from ser_transfer.store.writer import (
     StoreWriter,
     VectorsWriter,
 )
+
+logger = logging.getLogger(__name__)
 
 CLEARED = ".cleared-"  # start of the name of a part that is being removed
 MIN_PREFIX = 4  # hex digits that name a fingerprint: fewer are more likely a slip than a choice
@@ -119,7 +123,7 @@ class EmbeddingStore:
                 vectors = layer_view(shard, name)[sources]
                 if check:
                     check_rows(shard, name, sources, vectors)
-                rows[name][targets] = vectors
+                rows[name][targets] = restored(vectors)
 
         self._take_rows(part, keys, take)
         return rows
@@ -133,6 +137,9 @@ class EmbeddingStore:
     ) -> Embeddings:
         """Read embeddings under the ids of their utterances.
 
+        Where the part has not all of them, one that keeps fewer layers, or fewer bits, of the same embeddings
+        answers in its place, with a warning.
+
         Args:
             part: Which embeddings.
             utterance_ids: One unique id per row.
@@ -142,9 +149,11 @@ class EmbeddingStore:
         Raises:
             StoreError: As `read`; or if ids are not unique, or not as many as keys.
         """
+        names = None if layers is None else list(layers)
+        part = self._answering(part, keys, names)
         return Embeddings(
             utterance_ids=tuple(utterance_ids),
-            layers=self.read(part, keys, layers),
+            layers=self.read(part, keys, names),
             encoder=part.encoder,
             fingerprint=part.fingerprint,
             pooling=part.pooling,
@@ -188,47 +197,35 @@ class EmbeddingStore:
             precision=part.precision,
         )
 
-    def _take_rows(
-        self, part: Part, keys: Sequence[str], take: Callable[[Any, Any, Any, bool], None]
-    ) -> None:
-        """Find the rows of some keys and take them, shard by shard.
-
-        Args:
-            part: Whose.
-            keys: Which; a key may come twice.
-            take: Given a shard, which of the keys it has, their rows in there (ascending), and whether to
-                verify each row; raises DamagedShard if one is not what was written.
-        """
-        wanted = key_array(keys)
+    def _answering(self, part: Part, keys: Sequence[str], layers: Sequence[str] | None) -> Part:
+        """Find the part that has all of some embeddings: the one asked for, or one that keeps less."""
         with explaining(self.root):
-            folders = self._used_folders(part)
-            while True:
-                catalogue = self._catalogues.read(folders)
-                shards, rows = catalogue.find(wanted)
-                if (shards < 0).any():
-                    raise self._lacks(part, keys, shards)
-                if all(
-                    self._take_from(catalogue, shard, targets, rows[targets], take)
-                    for shard, targets in _by_shard(shards, rows)
-                ):
-                    return
+            described = [read_description(folder)[0] for folder in self._part_folders()]
+            lesser = {each for each in described if each != part and each.keeps_less_of(part)}
+            if not lesser or self._has(part, keys):
+                return part
+            for each in sorted(lesser, key=lambda each: (-len(each.dims), each.kept or "", each.layer_names)):
+                if set(layers or ()) <= set(each.layer_names) and self._has(each, keys):
+                    logger.warning(
+                        "%s are read as they were kept: %d of %d layers, in %s",
+                        part.describe(),
+                        len(each.layer_names),
+                        len(part.layer_names),
+                        each.kept or "float32",
+                    )
+                    return each
+        return part
 
-    def _take_from(
-        self,
-        catalogue: Catalogue,
-        shard: int,
-        targets: npt.NDArray[np.intp],
-        rows: npt.NDArray[np.int64],
-        take: Callable[[Any, Any, Any, bool], None],
-    ) -> bool:
-        """Take rows from one shard; False if it is damaged or gone, and so they must be found anew."""
-        try:
-            opened, check = self._catalogues.open(catalogue, shard, len(rows))
-            take(opened, targets, rows, check)
-        except (DamagedShard, FileNotFoundError):
-            self._catalogues.lose(catalogue, shard)
-            return False
-        return True
+    def _has(self, part: Part, keys: Sequence[str]) -> bool:
+        """Whether a part has all of some embeddings, damage aside."""
+        shards, _ = self._catalogues.read(self._folders(part)).find(key_array(keys))
+        return bool((shards >= 0).all())
+
+    def _take_rows(self, part: Part, keys: Sequence[str], take: Take) -> None:
+        with explaining(self.root):
+            shards = self._catalogues.take(self._used_folders(part), key_array(keys), take)
+        if (shards < 0).any():
+            raise self._lacks(part, keys, shards)
 
     def _lacks(self, part: Part, keys: Sequence[str], shards: npt.NDArray[np.int64]) -> StoreError:
         lacking = np.flatnonzero(shards < 0)
@@ -336,17 +333,3 @@ class EmbeddingStore:
             n_shards=len(entries),
             used=max(last_used(folder) or created, datetime.fromtimestamp(newest, timezone.utc)),
         )
-
-
-def _by_shard(
-    shards: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
-) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
-    """Sort wanted rows by shard.
-
-    Yields:
-        Per shard that is needed: its number, and which of the wanted rows it has, by their place in it.
-    """
-    order = np.lexsort((rows, shards))
-    numbers, starts = np.unique(shards[order], return_index=True)
-    for number, start, end in zip(numbers.tolist(), starts, [*starts[1:], len(order)], strict=False):
-        yield number, order[start:end]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_transfer.store.files import StoreError, explaining, remove_leftovers
+from ser_transfer.store.halves import cosine_costs, halved, restored
 from ser_transfer.store.index import Entry
 from ser_transfer.store.manifest import ManifestWriter
 from ser_transfer.store.part import DESCRIPTION, Part, write_description
@@ -37,7 +38,13 @@ class StoreWriter(ABC):
         max_rows: Rows per shard.
         max_bytes: Bytes per shard; a larger row is a shard of its own.
         max_seconds: Age at which rows are written with the next `add`, however few they are.
+
+    Attributes:
+        cosine_cost: Where vectors are kept in half the bytes, the largest cost that
+            `ser_transfer.store.halves.cosine_costs` found so far; else 0.
     """
+
+    cosine_cost = 0.0
 
     def __init__(
         self,
@@ -137,7 +144,7 @@ class StoreWriter(ABC):
 
 
 class VectorsWriter(StoreWriter):
-    """Writes one float32 vector per layer and recording, from buffers that are filled again and again."""
+    """Writes one vector per layer and recording, from buffers that are filled again and again."""
 
     def __init__(self, folder: Path, part: Part, **limits: Any) -> None:
         super().__init__(folder, part, **limits)
@@ -158,12 +165,22 @@ class VectorsWriter(StoreWriter):
                 buffer[row] = vector
             if not np.isfinite(buffer[row]).all():
                 raise self._not_finite(name, key)
+            if self._part.kept and not np.isfinite(restored(halved(buffer[row], self._part.kept))).all():
+                raise StoreError(
+                    f"layer {name} of {self._part.describe()} reaches {np.abs(buffer[row]).max():.6g} for "
+                    f"{key}, beyond {self._part.kept}: leave --keep out"
+                    + (", or take --keep bf16" if self._part.kept == "float16" else "")
+                )
 
     def _is_full(self) -> bool:
         return len(self._keys) >= self._max_rows
 
     def _emptied(self) -> list[Any]:
-        return [vectors_column(layer[: len(self._keys)]) for layer in self._layers]
+        layers = [layer[: len(self._keys)] for layer in self._layers]
+        if self._part.kept:
+            costs = [cosine_costs(layer, self._part.kept).max() for layer in layers]
+            self.cosine_cost = max(self.cosine_cost, *costs)
+        return [vectors_column(halved(layer, self._part.kept)) for layer in layers]
 
 
 class FramesWriter(StoreWriter):
