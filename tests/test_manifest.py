@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -21,11 +22,13 @@ from test_store import (
     key,
     sequence,
     shard_files,
+    write,
 )
 
 import ser_transfer.tidy
 from ser_transfer.store import EmbeddingStore, StoreError, catalogue, compact, manifest, verify
 from ser_transfer.store.catalogue import Catalogue
+from ser_transfer.store.halves import cosine_costs, halved, restored
 from ser_transfer.store.index import Entry, Index, Removal, key_array
 from ser_transfer.store.manifest import Manifest, ManifestReader, merge
 
@@ -562,3 +565,91 @@ def test_the_command_verifies_compacts_and_tells_sizes(store, capsys):
     assert ser_transfer.tidy.main(["--collect", "30", *flags]) == 0
     assert "was used within 30 days" in capsys.readouterr().out
     assert ser_transfer.tidy.main(["--collect", "-1", *flags]) == 1
+
+
+# ── kept in half the bytes, and fewer layers ──────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kept", ["float16", "bf16"])
+def test_what_is_kept_in_half_the_bytes_is_rounded_as_torch_rounds(store, kept):
+    torch = pytest.importorskip("torch")
+    part = replace(PART, kept=kept)
+    fill(store, range(40), part=part, max_rows=7)
+    dtype = {"float16": torch.float16, "bf16": torch.bfloat16}[kept]
+    layers = EmbeddingStore(store.root).read(part, [key(i) for i in range(40)])
+    for n, layer in enumerate(layers.values()):
+        expected = torch.tensor(np.array([embedding(i)[n] for i in range(40)])).to(dtype).to(torch.float32)
+        assert layer.dtype == np.float32
+        np.testing.assert_array_equal(layer, expected.numpy())
+    compact(folder_of(store), part)
+    again = EmbeddingStore(store.root).read(part, [key(i) for i in range(40)])
+    np.testing.assert_array_equal(again["layer_1"], layers["layer_1"])
+    assert verify(folder_of(store)).is_sound
+
+
+def test_the_cosine_cost_is_that_of_the_vectors_in_double_precision():
+    vectors = np.random.default_rng(0).standard_normal((20, 300)).astype(np.float32)
+    vectors[3] = 0.0
+    for kept, largest in (("float16", 1e-7), ("bf16", 1e-5)):
+        full, half = vectors.astype(np.longdouble), restored(halved(vectors, kept)).astype(np.longdouble)
+        norms = np.sqrt((full**2).sum(1) * (half**2).sum(1))
+        expected = 1 - (full * half).sum(1) / np.where(norms, norms, 1)
+        expected[3] = 0
+        costs = cosine_costs(vectors, kept)
+        np.testing.assert_allclose(costs, expected.astype(float), rtol=1e-3, atol=1e-17)
+        assert 0 < costs.max() < largest
+
+
+def test_what_float16_cannot_hold_is_refused_and_bf16_holds_it(store):
+    row = [np.full(3, 65_520.0), np.zeros(5)]
+    with (
+        pytest.raises(StoreError, match=r"layer_0 .* reaches 65520 for 0+, beyond float16: .*--keep bf16"),
+        store.writer(replace(PART, kept="float16")) as writer,
+    ):
+        writer.add(key(0), row)
+    with store.writer(replace(PART, kept="bf16")) as writer:
+        writer.add(key(0), row)
+    assert len(store.keys(replace(PART, kept="bf16"))) == 1
+
+
+@pytest.mark.parametrize("change", [{"kept": "float64"}, {"kept": "float16", "pooling": "frames"}])
+def test_nothing_is_kept_otherwise(change):
+    with pytest.raises(StoreError, match=r"a part wants|are kept in float32, or in float16 or bf16"):
+        replace(PART, **change)
+
+
+def test_kept_apart_and_read_with_a_warning_where_the_full_ones_are_not_there(store, caplog):
+    half = replace(PART, kept="float16")
+    one = replace(PART, layer_names=("layer_1",), dims=(5,))
+    fill(store, range(3), part=half)
+    write(store, [(key(i), embedding(i)[1:]) for i in range(6)], one)
+    assert store.missing(PART, [key(0)]) == [key(0)]
+    names, keys = list("abc"), [key(i) for i in range(3)]
+    found = store.embeddings(PART, names, keys)
+    assert list(found.layers) == ["layer_0", "layer_1"]
+    assert "read as they were kept: 2 of 2 layers, in float16" in caplog.text
+    found = store.embeddings(PART, ["a", "b"], [key(4), key(5)])
+    np.testing.assert_array_equal(found.layers["layer_1"], [embedding(4)[1], embedding(5)[1]])
+    assert "read as they were kept: 1 of 2 layers, in float32" in caplog.text
+    with pytest.raises(StoreError, match="1 of 1 embeddings"):
+        store.embeddings(PART, ["a"], [key(4)], layers=["layer_0"])
+    with pytest.raises(StoreError, match="1 of 1 embeddings"):
+        store.embeddings(half, ["a"], [key(4)])
+    caplog.clear()
+    fill(store, range(3))
+    np.testing.assert_array_equal(store.embeddings(PART, names, keys).layers["layer_0"][2], embedding(2)[0])
+    assert caplog.text == ""
+
+
+def test_the_embed_command_keeps_what_it_is_told_and_says_what_it_costs(tones, store, capsys):
+    import ser_transfer.embed
+
+    flags = ["--corpus", "folder", "--root", str(tones), "--speaker-pattern", r"(?P<speaker>p\d+)"]
+    flags += ["--encoder", "mfcc", "--store", str(store.root), "--keep", "float16", "--layers"]
+    assert ser_transfer.embed.main([*flags, "mfcc"]) == 0
+    said = capsys.readouterr().out
+    assert "kept in float16, at a cosine to float32 of no less than 1 - " in said
+    [stored] = store.parts()
+    assert (stored.part.kept, stored.part.layer_names, stored.n_rows) == ("float16", ("mfcc",), 24)
+    assert ser_transfer.embed.main([*flags, "layer_99"]) == 1
+    assert "has no layer 'layer_99' to keep; its layers are mfcc" in capsys.readouterr().err
