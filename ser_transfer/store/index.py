@@ -212,7 +212,7 @@ def open_index(path: Path, *, verify: bool) -> Index:
         file = map_file(path)
         batch = pa.ipc.open_stream(file).read_next_batch()
         told = json.loads(batch.schema.metadata[METADATA])
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise
     except (pa.ArrowInvalid, OSError, StopIteration, ValueError, KeyError, TypeError) as error:
         raise DamagedIndex(path) from error

@@ -52,6 +52,7 @@ FOLDER = "manifest"  # of the indexes, in a part's folder
 MERGED = 16  # indexes of one level that become one of the next
 CROWDED = 64  # indexes in a folder, whoever wrote them, at which a writer that ends makes fewer of them
 GRACE = 60.0  # seconds that a replaced index stays for those who have just listed it
+ATTEMPTS = 20  # to read indexes that vanish between being listed and being opened
 BUCKETS = 64  # pieces, by the first byte of the key, in which distinct keys are counted
 
 
@@ -146,16 +147,20 @@ class ManifestReader:
             StoreError: If a newer version wrote it.
             OSError: If a file cannot be read.
         """
+        n_attempts = 0
         while True:
+            n_attempts += 1
             names = [path.name for path in list_files(self._folder / FOLDER, index_files.SUFFIX)]
             last = self._last
             if last is not None and not last.unlisted and last.indexes.keys() == set(names):
                 return last
             try:
-                self._last = self._read(names)
-            except FileNotFoundError:
-                continue  # an index that was listed was replaced long ago, and has just been removed
-            return self._last
+                self._last = found = self._read(names)
+            except FileNotFoundError:  # it was replaced long ago, and has just been removed
+                if n_attempts == ATTEMPTS:
+                    raise
+                continue
+            return found
 
     def _read(self, names: Sequence[str]) -> Manifest:
         found: dict[str, Index] = {}

@@ -202,7 +202,7 @@ def mark_used(folder: Path) -> None:
 def last_used(folder: Path) -> datetime | None:
     """Tell when a part was last used; None if that was never noted."""
     try:
-        return datetime.fromisoformat((folder / USED).read_text(encoding="utf-8"))
+        return datetime.fromisoformat((folder / USED).read_text(encoding="utf-8")).astimezone(timezone.utc)
     except (FileNotFoundError, ValueError):
         return None
 
