@@ -139,6 +139,7 @@ class ManifestReader:
         self._opened: dict[str, Index] = {}
         self._listed: tuple[tuple[str, ...], Index] | None = None  # shards that no index names
         self._last: Manifest | None = None
+        self._names: list[str] = []  # of the indexes that lay there then
 
     def read(self) -> Manifest:
         """Read what counts now.
@@ -151,15 +152,15 @@ class ManifestReader:
         while True:
             n_attempts += 1
             names = [path.name for path in list_files(self._folder / FOLDER, index_files.SUFFIX)]
-            last = self._last
-            if last is not None and not last.unlisted and last.indexes.keys() == set(names):
-                return last
+            if self._last is not None and not self._last.unlisted and names == self._names:
+                return self._last
             try:
-                self._last = found = self._read(names)
+                found = self._read(names)
             except FileNotFoundError:  # it was replaced long ago, and has just been removed
                 if n_attempts == ATTEMPTS:
                     raise
                 continue
+            self._last, self._names = found, names
             return found
 
     def _read(self, names: Sequence[str]) -> Manifest:
