@@ -42,6 +42,7 @@ from ser_transfer.store.writer import (
 logger = logging.getLogger(__name__)
 
 CLEARED = ".cleared-"  # start of the name of a part that is being removed
+ROWS_AT_A_TIME = 128  # gathered before they are put where they belong: what fits into a core's cache
 MIN_PREFIX = 4  # hex digits that name a fingerprint: fewer are more likely a slip than a choice
 
 
@@ -120,10 +121,13 @@ class EmbeddingStore:
             shard: Any, targets: npt.NDArray[np.intp], sources: npt.NDArray[np.int64], check: bool
         ) -> None:
             for name in names:
-                vectors = layer_view(shard, name)[sources]
-                if check:
-                    check_rows(shard, name, sources, vectors)
-                rows[name][targets] = restored(vectors)
+                view = layer_view(shard, name)
+                for start in range(0, len(sources), ROWS_AT_A_TIME):
+                    block = slice(start, start + ROWS_AT_A_TIME)
+                    vectors = view[sources[block]]
+                    if check:
+                        check_rows(shard, name, sources[block], vectors)
+                    rows[name][targets[block]] = restored(vectors)
 
         self._take_rows(part, keys, take)
         return rows
