@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ser_transfer.cards.corpus import TrainingCorpus
+from ser_transfer.cards.corpus_facts import corpus_facts
 from ser_transfer.cards.kept import KeptModel
 from ser_transfer.cards.writing import escaped, listed
-
-DATASETS = "https://huggingface.co/datasets"
 
 
 def training_data(model: KeptModel, corpus: TrainingCorpus) -> Iterator[str]:
@@ -18,29 +17,7 @@ def training_data(model: KeptModel, corpus: TrainingCorpus) -> Iterator[str]:
     only counted.
     """
     published, n_speakers = corpus.published, len(corpus.speakers)
-    facts = [f"**corpus:** {escaped(corpus.title)}"]
-    if published is not None:
-        part = f", its part “{escaped(corpus.part)}”" if corpus.part is not None else ""
-        facts += [
-            f"**published as:** [{escaped(published.title)}]({published.url}){part}",
-            f"**licence:** {escaped(published.licence)}",
-            f"**citation:** {escaped(published.citation, len(published.citation))}",
-        ]
-    if corpus.dataset_id is not None:
-        facts.append(f"**dataset:** [{escaped(corpus.dataset_id)}]({DATASETS}/{corpus.dataset_id})")
-    if corpus.n_utterances is not None:
-        facts.append(f"**utterances:** {corpus.n_utterances}")
-    if n_speakers:
-        of = f" of {published.n_speakers}" if published is not None else ""
-        facts.append(f"**speakers:** {n_speakers}{of}")
-    if corpus.spoken:
-        facts.append(f"**language:** {escaped(corpus.spoken)}")
-    facts.append(f"**emotions:** {listed(model.classes)}")
-    if corpus.label_map is not None:
-        facts.append(f"**emotions were mapped:** {escaped(corpus.label_map)}")
-    if corpus.label_source is not None:
-        facts.append(f"**labels:** {escaped(corpus.label_source)}")
-    yield "\n".join(f"- {fact}" for fact in facts)
+    yield corpus_facts(corpus, model.classes)
     heard = "on everyone in it"
     if published is not None and n_speakers < published.n_speakers:
         heard = f"on its speakers {listed(corpus.speakers)}" if n_speakers else "on speakers of it"

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ser_transfer.cards.corpus import TrainingCorpus
+from ser_transfer.cards.corpus_facts import corpus_facts
 from ser_transfer.cards.errors import CardError
 from ser_transfer.cards.limits import EUROPEAN_LAW
 from ser_transfer.cards.metadata import TAGS, TASK
 from ser_transfer.cards.model_card import ModelCard
-from ser_transfer.cards.writing import escaped, listed, plain
+from ser_transfer.cards.writing import escaped, plain
 
-DATASETS = "https://huggingface.co/datasets"
 SIZES = (  # as the Hub counts rows
     *((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M")),
     *((10**7, "1M<n<10M"), (10**8, "10M<n<100M")),
@@ -110,30 +110,7 @@ def whose_speech(corpus: TrainingCorpus, classes: Sequence[str], *, pseudonyms: 
         classes: Its emotions.
         pseudonyms: Whether numbers stand in place of names.
     """
-    published = corpus.published
-    facts = [f"**corpus:** {escaped(corpus.title)}"]
-    if published is not None:
-        part = f", its part “{escaped(corpus.part)}”" if corpus.part is not None else ""
-        facts += [
-            f"**published as:** [{escaped(published.title)}]({published.url}){part}",
-            f"**licence of the recordings:** {escaped(published.licence)}",
-            f"**citation:** {escaped(published.citation, len(published.citation))}",
-        ]
-    if corpus.dataset_id is not None:
-        facts.append(f"**dataset:** [{escaped(corpus.dataset_id)}]({DATASETS}/{corpus.dataset_id})")
-    if corpus.n_utterances is not None:
-        facts.append(f"**utterances:** {corpus.n_utterances}")
-    if corpus.speakers:
-        of = f" of {published.n_speakers}" if published is not None else ""
-        facts.append(f"**speakers:** {len(corpus.speakers)}{of}")
-    if corpus.spoken:
-        facts.append(f"**language:** {escaped(corpus.spoken)}")
-    facts.append(f"**emotions:** {listed(classes)}")
-    if corpus.label_map is not None:
-        facts.append(f"**emotions were mapped:** {escaped(corpus.label_map)}")
-    if corpus.label_source is not None:
-        facts.append(f"**labels:** {escaped(corpus.label_source)}")
-    yield "\n".join(f"- {fact}" for fact in facts)
+    yield corpus_facts(corpus, classes)
     if pseudonyms:
         yield (
             "Its recordings are not published. Numbers stand in place of the names of speakers and "

@@ -313,7 +313,7 @@ def test_what_the_corpus_is_known_for_is_said(folder):
     card = card_of_run(folder("honest"))
     assert card.metadata["language"] == ["en"]
     for words in (
-        "**licence:** CC-BY-NC-SA-4.0",
+        "**licence of the recordings:** CC-BY-NC-SA-4.0",
         "Livingstone, S. R., & Russo, F. A. (2018)",
         "**speakers:** 6 of 24",
         "**Do not test it on RAVDESS**",
