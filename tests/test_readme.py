@@ -24,6 +24,7 @@ from ser_transfer.list import ListSettings
 from ser_transfer.predict import PredictSettings
 from ser_transfer.pretrain import PretrainSettings
 from ser_transfer.share import ShareSettings
+from ser_transfer.tidy import TidySettings
 from ser_transfer.train import TrainSettings
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,7 @@ SETTINGS = {
     "pretrain": PretrainSettings,
     "quickstart": quickstart.QuickstartSettings,
     "share": ShareSettings,
+    "tidy": TidySettings,
     "train": TrainSettings,
 }
 WORDS = {  # the setting of words without a flag
@@ -53,7 +55,7 @@ WORDS = {  # the setting of words without a flag
     "share": "run_and_id",
 }
 DOCUMENTS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.glob("*.md")}
-DOCUMENTS |= {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.glob("[rb]*/**/*.md")}
+DOCUMENTS |= {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.glob("[rbd]*/**/*.md")}
 DOCUMENTS["what the quickstart prints"] = quickstart.NEXT
 
 
