@@ -116,6 +116,7 @@ def download(path: Path, to: Path) -> None:
 
     Raises:
         FileNotFoundError: If it is not there.
+        OSError: With EBADMSG if the store itself has another checksum of it than what came.
         OSError: If it cannot be read, or the file not be written.
     """
     with _os_errors(path):
@@ -222,7 +223,8 @@ def _os_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in LIBRARIES:
             raise
-        number = errno.EACCES if "Credentials" in type(error).__name__ else errno.EIO
+        kind = type(error).__name__
+        number = errno.EACCES if "Credentials" in kind else errno.EBADMSG if "Checksum" in kind else errno.EIO
         raise OSError(number, _line(error), str(path)) from error
 
 

@@ -8,6 +8,7 @@ SER_TRANSFER_FETCHED_GB, those that were not used for longest go; they are only 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -68,14 +69,28 @@ def fetched(path: Path) -> Path:
             return copy
 
     def fill(file: BinaryIO) -> None:
-        for _ in range(ATTEMPTS):
-            download(path, Path(file.name))
-            if checksum(Path(file.name)) == digest:
-                return
-        raise Damaged(path)
+        if checksum_fetched(path, Path(file.name)) != digest:
+            raise Damaged(path)
 
     keep_copy(lambda: write_whole(_made(copies_folder()), fill, lambda _: path.name))
     return copy
+
+
+def checksum_fetched(path: Path, to: Path) -> str:
+    """Fetch a shard or index, anew if it came otherwise than it was written, and hash what came at last."""
+    found = ""
+    for _ in range(ATTEMPTS):
+        try:
+            download(path, to)
+        except OSError as error:
+            if error.errno != errno.EBADMSG:
+                raise
+            found = ""
+            continue
+        found = checksum(to)
+        if found == digest_in(path.name):
+            break
+    return found
 
 
 def keep_copy(write: Callable[[], Path]) -> Path:

@@ -15,22 +15,23 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from ser_transfer.places import ATTEMPTS, download, listed, remove_objects, upload
+from ser_transfer.places import ATTEMPTS, listed, remove_objects, upload
 from ser_transfer.store import files
-from ser_transfer.store.fetched import ON_ITS_WAY, copies_folder, digest_in, fetched, forget, keep_copy
+from ser_transfer.store.fetched import (
+    ON_ITS_WAY,
+    checksum_fetched,
+    copies_folder,
+    digest_in,
+    fetched,
+    forget,
+    keep_copy,
+)
 
 
 def checksum(path: Path) -> str:
     """Hash what lies at the URL now, fetched for that alone; see `ser_transfer.store.files.checksum`."""
-    digest = ""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "object")
-        for _ in range(ATTEMPTS):  # what is damaged on the way is not damaged there
-            download(path, file)
-            digest = files.checksum(file)
-            if digest == digest_in(path.name):
-                break
-    return digest
+        return checksum_fetched(path, Path(folder, "object"))
 
 
 def is_sound(path: Path) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -91,7 +89,9 @@ class StoreWriter(ABC):
             self._manifest.finish()
             # A folder that is removed takes writes with it; the objects of a part that was cleared do not.
             if is_object(self._folder) and n_bytes_of(self._folder / DESCRIPTION) is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._folder))
+                raise StoreError(
+                    f"{self._folder} was removed while it was in use: run the same command again"
+                )
 
     def add(self, key: str, layers: Sequence[npt.ArrayLike]) -> None:
         """Add one recording's embedding, or its frames.
