@@ -1,15 +1,18 @@
 """What the tests share: where the real corpora and weights lie, and a small corpus that always does."""
 
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 # Tests that run side by side have a core each: set before torch and NumPy start their threads.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
+from object_store import server as object_store
 from tone_corpus import write_tones
 from zero_crossings import ZeroCrossings
 
@@ -42,6 +45,40 @@ def corpus(tones: Path):
     from ser_transfer import load_corpus
 
     return load_corpus("folder", tones, speaker_pattern="(?P<speaker>p[0-9])_")
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """An S3 server on localhost, for all tests of this process; `s3` is what a test wants."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    server = object_store.ObjectStoreServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch, tmp_path):
+    """An empty bucket on an S3 server, at which ``s3://`` leads in this process and in those it starts."""
+    import asyncio
+
+    import botocore.retryhandler
+    import s3fs.core
+
+    for name, value in object_store.environment(s3_server.endpoint).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SER_TRANSFER_FETCHED", str(tmp_path / "fetched"))
+    # Waits between attempts are a matter of seconds, and of no test.
+    monkeypatch.setattr(botocore.retryhandler, "delay_exponential", lambda *args, **kwargs: 0.01)
+    hasty = SimpleNamespace(**{**vars(asyncio), "sleep": lambda seconds: asyncio.sleep(min(seconds, 0.01))})
+    monkeypatch.setattr(s3fs.core, "asyncio", hasty)
+    bucket = f"bucket-{secrets.token_hex(4)}"
+    object_store.make_bucket(bucket)
+    found = object_store.S3(s3_server, bucket)
+    found.calm()
+    found.forget()
+    yield found
+    found.calm()
 
 
 COMPILED = """
