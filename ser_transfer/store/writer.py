@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ser_transfer._interrupts import finishing
 from ser_transfer.store.files import StoreError, explaining, remove_leftovers
 from ser_transfer.store.halves import cosine_costs, halved, restored
 from ser_transfer.store.index import Entry
@@ -76,9 +78,11 @@ class StoreWriter(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush(last=True)
-        with explaining(self._folder):
-            self._manifest.finish()
+        # A second Ctrl-C, while what was finished before the first is written, stops at once.
+        with nullcontext() if kind is KeyboardInterrupt else finishing():
+            self.flush(last=True)
+            with explaining(self._folder):
+                self._manifest.finish()
 
     def add(self, key: str, layers: Sequence[npt.ArrayLike]) -> None:
         """Add one recording's embedding, or its frames.
@@ -103,7 +107,8 @@ class StoreWriter(ABC):
             self._oldest = time.monotonic()
         self._keys.append(key)
         if self._is_full() or time.monotonic() - self._oldest >= self._max_seconds:
-            self.flush()
+            with finishing():
+                self.flush()
 
     def flush(self, *, last: bool = False) -> None:
         """Write the rows that are waiting as one shard, and let it count.
