@@ -47,7 +47,7 @@ class _Refused(Exception):  # noqa: N818 - a word between the two decoders, whic
 
 
 class _BytesFile(io.BytesIO):
-    """Bytes for libsndfile, in whose C code a seek that leads nowhere must not raise: it fails, as a file's does."""
+    """Bytes for libsndfile, in C code: a seek that leads nowhere fails as a file does, and raises nothing."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: len(self.getbuffer())}[whence]
