@@ -428,7 +428,7 @@ def asked_of_decoder() -> Ask:
         return np.concatenate(list(read_blocks(path, block_seconds=0.25)))
 
     def ask(path: str) -> tuple[str | None, str | None]:
-        said = set()
+        said: set[tuple[str | None, str | None]] = set()
         for read in (read_audio, from_bytes, in_blocks):
             try:
                 waveform = read(path)
