@@ -1,7 +1,7 @@
 """A thousand damaged recordings through `predict`: no crash, no hang, bounded memory, a reason each.
 
     python benchmarks/damaged_audio.py
-    python benchmarks/damaged_audio.py --files 5000 --seed 1
+    python benchmarks/damaged_audio.py --files 10000 --decoder
 
 Small recordings in every format that phones, browsers and corpora leave behind are damaged, each in one way
 that its seed fixes. First every file goes alone through the model, in a process that may take `--mebibytes`
@@ -9,6 +9,9 @@ of address space more than it had before the first: a process that dies is a cra
 answered within `--seconds` hangs. Then all of them go through the command at once. Exits with 1 if a file
 crashes or hangs the process, exhausts its memory, is left without an answer or a reason, or if the command
 does not come to its end.
+
+With `--decoder` every file goes through the decoder alone, three times: from its path, from its bytes, and
+block by block. All three must give the same samples, or none must give any.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -31,7 +35,9 @@ from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
+from ser_transfer.audio import AudioError, duration_seconds, read_audio, read_blocks
 from ser_transfer.encoders.pooled import Recording
 from ser_transfer.model import EmotionModel
 from ser_transfer.tables import text_table
@@ -47,6 +53,10 @@ SNDFILE = {
     "flac": ("flac", "FLAC", "PCM_16"),
     "ogg vorbis": ("ogg", "OGG", "VORBIS"),
     "aiff": ("aiff", "AIFF", "PCM_24"),
+    "au mu-law": ("au", "AU", "ULAW"),
+    "caf": ("caf", "CAF", "PCM_16"),
+    "w64": ("w64", "W64", "PCM_16"),
+    "rf64": ("wav", "RF64", "PCM_16"),
 }
 FFMPEG = {
     "mp3": ("mp3", "libmp3lame"),
@@ -57,10 +67,28 @@ FFMPEG = {
     "mka aac": ("mka", "aac"),
     "wma": ("wma", "wmav2"),
     "aac": ("aac", "aac"),
+    "mp4 aac": ("mp4", "aac"),
+    "mov pcm": ("mov", "pcm_s16le"),
+    "flv": ("flv", "aac"),
+    "mp2": ("mp2", "mp2"),
+    "ac3": ("ac3", "ac3"),
 }
 EXTENSIONS = ("wav", "flac", "ogg", "mp3", "m4a", "webm", "aiff", "opus", "mkv", "txt", "")
 ODD_RATES = (0, 1, 7, 999, 1_000, 8_001, 11_025, 22_051, 96_000, 768_000, 768_001, 2**31 - 1, 2**32 - 1)
 ODD_CHANNELS = (0, 1, 2, 3, 5, 6, 7, 8, 9, 16, 255, 1_024, 32_768, 65_535)
+# Boxes and elements that hold a duration: of MP4 and MOV, of Matroska and WebM.
+DURATIONS = (
+    b"mvhd",
+    b"tkhd",
+    b"mdhd",
+    b"stts",
+    b"stsz",
+    b"stsc",
+    b"\x44\x89\x84",
+    b"\x44\x89\x88",
+    b"data",
+    b"fact",
+)
 HUGE = (2**15, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**32 - 9, 2**30 + 3)
 
 HEADS = (
@@ -105,7 +133,7 @@ def sources() -> list[Source]:
     for format_, (extension, container, subtype) in SNDFILE.items():
         made.append(Source(format_, extension, _by_libsndfile(voice(), RATE, container, subtype)))
     for format_, (extension, codec) in FFMPEG.items():
-        rate = 48_000 if codec == "libopus" else RATE
+        rate = 48_000 if codec in ("libopus", "ac3") else RATE
         made.append(Source(format_, extension, _by_ffmpeg(voice(rate=rate), rate, codec, extension)))
     return made
 
@@ -212,6 +240,32 @@ def _huge_sizes_of_chunks(data: bytearray, rng: Generator) -> bytes:
     return bytes(data)
 
 
+def _huge_durations(data: bytearray, rng: Generator) -> bytes:
+    """A header that promises hours, days or years: samples of FLAC and CAF, boxes of MP4, granules of Ogg."""
+    if data.startswith(b"fLaC"):  # 36 bits of samples, of which MD5 follows
+        data[21] |= 0x0F
+        data[22:26] = int(rng.choice(HUGE)).to_bytes(4, "big")
+        return bytes(data)
+    if data.startswith(b"OggS"):
+        pages = [at for at in range(len(data) - 14) if data[at : at + 4] == b"OggS"]
+        last = pages[-1] + 6  # the granule position: samples so far
+        data[last : last + 8] = int(rng.integers(2**31, 2**62)).to_bytes(8, "little")
+        return bytes(data)
+    found = [data.find(mark) for mark in DURATIONS]
+    known = [at for at in found if at >= 0] or [int(rng.integers(0, min(64, len(data) - 12)))]
+    at = int(rng.choice(known)) + 4 + 4 * int(rng.integers(0, 5))
+    data[at : at + 4] = int(rng.choice(HUGE)).to_bytes(4, ("big", "little")[rng.integers(0, 2)])
+    return bytes(data)
+
+
+def _spliced(data: bytearray, rng: Generator) -> bytes:
+    """The beginning of one recording and the end of another, of any format."""
+    whole = sources()
+    other = whole[rng.integers(0, len(whole))].data
+    start, end = int(rng.integers(1, len(data))), int(rng.integers(0, len(other)))
+    return bytes(data[:start]) + other[end:]
+
+
 def _block_repeated(data: bytearray, rng: Generator) -> bytes:
     start, end = sorted(rng.integers(0, len(data), 2).tolist())
     return bytes(data[:end]) + bytes(data[start:end]) * int(rng.integers(1, 4)) + bytes(data[end:])
@@ -281,6 +335,8 @@ MUTATIONS: dict[str, Mutation] = {
     "another header": _another_header,
     "huge sizes": _huge_sizes,
     "huge sizes of chunks": _huge_sizes_of_chunks,
+    "huge durations": _huge_durations,
+    "spliced": _spliced,
     "block repeated": _block_repeated,
     "block removed": _block_removed,
     "tail added": _tail_added,
@@ -306,7 +362,7 @@ def damaged(folder: Path, n_files: int, seed: int = 0) -> dict[str, str]:
         mutation = list(MUTATIONS)[number % len(MUTATIONS)]
         source = whole[rng.integers(0, len(whole))]
         extension = source.extension
-        if mutation.startswith(("odd ", "samples ")):
+        if mutation.startswith(("odd ", "samples ")):  # made anew, as WAV or FLAC
             extension = "wav"
         elif mutation == "unlike its name":
             extension = EXTENSIONS[rng.integers(0, len(EXTENSIONS))]
@@ -325,7 +381,7 @@ class Outcome:
 
     Attributes:
         path: Of the file.
-        emotion: The answer; None without one.
+        emotion: The answer, or with the decoder alone a hash of the samples; None without one.
         reason: Why there is none; ``crash`` or ``hang`` where that is the process's end.
         seconds: That it took.
         mebibytes: The most memory that the process had held by then.
@@ -343,27 +399,69 @@ class Outcome:
         return (self.emotion is None) != (self.reason is None) and self.reason not in ("crash", "hang")
 
 
-def serve(mebibytes: int) -> None:
-    """Answer the paths on standard input one by one, with so much more address space and no more."""
+Ask = Callable[[str], tuple[str | None, str | None]]  # of a path: the answer, and why there is none
+
+
+def asked_of_model() -> Ask:
+    """Load the model that ships, and ask it."""
     model = EmotionModel.from_pretrained()
+
+    def ask(path: str) -> tuple[str | None, str | None]:
+        [answer] = model.answers([Recording(path, path)])
+        if answer.error is not None:
+            return None, answer.error.reason
+        if answer.probabilities is None or abs(answer.probabilities.sum() - 1) > 1e-6:
+            return None, None
+        return model.classes[int(answer.probabilities.argmax())], None
+
+    return ask
+
+
+def asked_of_decoder() -> Ask:
+    """Decode in every way that the package does, and tell what all of them say."""
+
+    def from_bytes(path: str) -> npt.NDArray[np.float32]:
+        # With the name, by which a file that has another format than it says is known.
+        return read_audio({"bytes": Path(path).read_bytes(), "path": path})
+
+    def in_blocks(path: str) -> npt.NDArray[np.float32]:
+        return np.concatenate(list(read_blocks(path, block_seconds=0.25)))
+
+    def ask(path: str) -> tuple[str | None, str | None]:
+        said: set[tuple[str | None, str | None]] = set()
+        for read in (read_audio, from_bytes, in_blocks):
+            try:
+                waveform = read(path)
+            except AudioError as error:
+                said.add((None, error.reason))
+            else:
+                is_sound = len(waveform) and waveform.dtype == np.float32 and np.isfinite(waveform).all()
+                told = xxhash.xxh3_64_hexdigest(waveform.tobytes()) if is_sound else None
+                said.add((told, None))
+        with suppress(AudioError):
+            duration_seconds(path)
+        return said.pop() if len(said) == 1 else (None, None)
+
+    return ask
+
+
+def serve(mebibytes: int, decoder: bool) -> None:
+    """Answer the paths on standard input one by one, with so much more address space and no more."""
+    ask = asked_of_decoder() if decoder else asked_of_model()
     with tempfile.TemporaryDirectory() as folder:
         for number, source in enumerate(sources()):  # so that all that whole files need is loaded
             path = Path(folder, f"{number}.{source.extension}")
             path.write_bytes(source.data)
-            [answer] = model.answers([Recording(str(path), str(path))])
-            if answer.error is not None:
-                raise answer.error
+            answer, reason = ask(str(path))
+            if answer is None:
+                raise RuntimeError(f"{source.format}, which is whole, is not answered: {reason}")
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + mebibytes * 2**20,) * 2)
     print(taken, flush=True)
     for line in sys.stdin:
         path_ = json.loads(line)
         start = perf_counter()
-        [answer] = model.answers([Recording(path_, path_)])
-        emotion = None
-        if answer.probabilities is not None and abs(answer.probabilities.sum() - 1) < 1e-6:
-            emotion = model.classes[int(answer.probabilities.argmax())]
-        reason = None if answer.error is None else answer.error.reason
+        emotion, reason = ask(path_)
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(json.dumps(asdict(Outcome(path_, emotion, reason, perf_counter() - start, most))), flush=True)
 
@@ -371,8 +469,8 @@ def serve(mebibytes: int) -> None:
 class Server:
     """A process that answers files, and another one when that ends."""
 
-    def __init__(self, mebibytes: int) -> None:
-        self._command = [sys.executable, __file__, "--serve", str(mebibytes)]
+    def __init__(self, mebibytes: int, decoder: bool = False) -> None:
+        self._command = [sys.executable, __file__, "--serve", str(mebibytes), *["--decoder"] * decoder]
         self._start()
 
     def _start(self) -> None:
@@ -406,9 +504,11 @@ class Server:
         self._process.communicate()
 
 
-def one_by_one(paths: Sequence[str], seconds: float, mebibytes: int) -> tuple[list[Outcome], int]:
+def one_by_one(
+    paths: Sequence[str], seconds: float, mebibytes: int, *, decoder: bool = False
+) -> tuple[list[Outcome], int]:
     """Let each file be answered alone; also tell the address space of the process before the first."""
-    server = Server(mebibytes)
+    server = Server(mebibytes, decoder)
     try:
         return [server.ask(path, seconds) for path in paths], server.n_bytes_at_start
     finally:
@@ -442,7 +542,7 @@ def table(outcomes: Sequence[Outcome], made: Mapping[str, str]) -> str:
     """Lay out what became of the files of each mutation."""
     counts = {mutation: Counter[str]() for mutation in MUTATIONS}
     for outcome in outcomes:
-        counts[made[outcome.path]][outcome.reason or "answered"] += 1
+        counts[made[outcome.path]][outcome.reason or ("answered" if outcome.emotion else "neither")] += 1
     total = sum(counts.values(), Counter[str]())
     names = [name for name, _ in total.most_common()]
     rows = [["mutation", "files", *names]]
@@ -460,15 +560,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="per file, before it hangs (default: 20)")
     parser.add_argument("--mebibytes", type=int, default=512, help="of address space on top (default: 512)")
     parser.add_argument("--keep", type=Path, help="folder to leave the files in, which must not be there yet")
+    parser.add_argument("--decoder", action="store_true", help="the decoder alone: no model, no command")
     parser.add_argument("--serve", type=int, metavar="MEBIBYTES", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:
-        serve(options.serve)
+        serve(options.serve, options.decoder)
         return 0
     with tempfile.TemporaryDirectory(prefix="damaged-") as temporary:
         folder = options.keep or Path(temporary, "files")
         made = damaged(folder, options.files, options.seed)
-        outcomes, n_bytes = one_by_one(list(made), options.seconds, options.mebibytes)
+        outcomes, n_bytes = one_by_one(
+            list(made), options.seconds, options.mebibytes, decoder=options.decoder
+        )
         print(table(outcomes, made))
         times = np.array([outcome.seconds for outcome in outcomes])
         most = max(outcome.mebibytes for outcome in outcomes)
@@ -477,9 +580,15 @@ def main() -> int:
             f"{np.quantile(times, 0.99):.3f} s, the slowest {times.max():.3f} s; peak memory {most} MiB, "
             f"with {options.mebibytes} MiB of address space on top of what whole files take"
         )
+        for slow in sorted(outcomes, key=lambda outcome: -outcome.seconds)[:3]:
+            name, size = Path(slow.path).name, Path(slow.path).stat().st_size
+            told = slow.reason or "answered"
+            print(f"slow: {name} ({made[slow.path]}, {size} bytes): {slow.seconds:.3f} s, {told}")
         bad = [outcome for outcome in outcomes if not outcome.is_sound]
         for outcome in bad:
-            print(f"{outcome.reason or 'no probabilities'}: {outcome.path} ({made[outcome.path]})")
+            print(f"{outcome.reason or 'neither'}: {outcome.path} ({made[outcome.path]})")
+        if options.decoder:
+            return 1 if bad else 0
         n_bytes += options.mebibytes * 2**20
         start = perf_counter()
         rows = by_command(folder, Path(temporary, "r.csv"), n_bytes, 60 + options.seconds * options.files)

@@ -16,6 +16,8 @@ Importing this imports nothing heavy; each name below is loaded at its first use
 from __future__ import annotations
 
 import importlib
+import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from ser_transfer.errors import SerTransferError
     from ser_transfer.model import EmotionModel
     from ser_transfer.train import train
+
+if sys.argv[:1] == ["-m"]:  # python -m ser_transfer.VERB: Ctrl-C while it imports is no traceback
+    from ser_transfer._interrupts import before_the_work
+
+    signal.signal(signal.SIGINT, before_the_work)
 
 __version__ = "0.1.0"
 __all__ = ["EmotionModel", "SerTransferError", "embed", "load_corpus", "load_encoder", "train"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+
+from ser_transfer._interrupts import before_the_work
 
 VERBS = {
     "explore": "a look at a corpus before anything is learned: counts, pitch, level, single clips, defects",
@@ -29,8 +32,10 @@ def main() -> int:
     """Run the verb that the first argument names, and return its exit code."""
     arguments = sys.argv[1:]
     if arguments and arguments[0] in VERBS:
+        signal.signal(signal.SIGINT, before_the_work)
         module = importlib.import_module(f"ser_transfer.{arguments[0]}")
-        return int(module.main(arguments[1:]))
+        sys.argv[1:] = arguments[1:]
+        return int(module.main())
     asked = not arguments or arguments[0] in ("-h", "--help")
     lines = ["usage: ser-transfer VERB [RECIPE.yaml] [--key value ...]", ""]
     lines += [f"  {verb:<12}{summary}" for verb, summary in VERBS.items()]

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
+from ser_transfer._interrupts import INTERRUPTED, Interrupts
 from ser_transfer.errors import SerTransferError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 RECIPE_SUFFIXES = (".yaml", ".yml")
 
 
@@ -168,23 +168,37 @@ def command(
         # Importing makes a million objects and hardly any garbage: looking through them over and over takes a
         # tenth of a short command's time. Collections still happen, after 200,000 new objects, not 700.
         gc.set_threshold(200_000, 30, 30)
+        typed = sys.argv[1:] if arguments is None else arguments
+        interrupts = Interrupts()
+        if arguments is None:
+            interrupts.listen()
         try:
-            typed = sys.argv[1:] if arguments is None else arguments
             settings = parse_settings(settings_class, typed, prog, words=words)
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 return run(settings) or 0
-        except SerTransferError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print(
-                f"interrupted; what was finished is kept, and the same command goes on from there ({prog})",
-                file=sys.stderr,
-            )
+        except (Exception, KeyboardInterrupt) as error:
+            is_interrupted = isinstance(error, KeyboardInterrupt) or interrupts.n > 0
+            if isinstance(error, SerTransferError):
+                print(f"error: {error}", file=sys.stderr)
+            elif not is_interrupted:
+                raise
+            if not is_interrupted:
+                return 1
+            again = _again(prog, typed, settings_class)
+            print(f"interrupted; what was finished is kept. Go on with: {again}", file=sys.stderr)
+            interrupts.end_at_once()
             return INTERRUPTED
 
     return main
+
+
+def _again(prog: str, typed: Sequence[str], settings_class: type[Any]) -> str:
+    """Write the command that goes on from where this one was interrupted: `--restart` would not."""
+    words = [word for word in typed if word != "--restart"]
+    if "resume" in {item.name for item in fields(settings_class)} and "--resume" not in words:
+        words.append("--resume")
+    return shlex.join([*prog.split(), *words])
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -192,13 +206,19 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
     print(f"warning: {message}", file=sys.stderr)
 
 
-def as_flags(settings: Any, settings_class: type[Any]) -> str:
-    """Write the settings that another command shares, where they are not its defaults, as flags to type."""
+def as_flags(settings: Any, settings_class: type[Any], *, without: Sequence[str] = ()) -> str:
+    """Write the settings that another command shares, where they are not its defaults, as flags to type.
+
+    Args:
+        settings: Of this command.
+        settings_class: Of the other one.
+        without: Settings that mean something else there.
+    """
     words = []
     for item in fields(settings_class):
         default = item.default_factory() if item.default_factory is not MISSING else item.default
         value = getattr(settings, item.name, default)
-        if value == default:
+        if value == default or item.name in without:
             continue
         words.append("--" + item.name.replace("_", "-"))
         if value is not True:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ser_transfer._bars import progress_bar
 from ser_transfer._command import CallableModule, SettingsError, command
@@ -24,8 +24,8 @@ from ser_transfer.audio import AudioError
 from ser_transfer.augment import Augmentation, Copies
 from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.fill import FillReport, fill_store, frames_part_of, frames_parts_of, part_of
-from ser_transfer.places import explaining
 from ser_transfer.store import Embeddings, EmbeddingStore, Frames, Part, stored_table
+from ser_transfer.store.files import explaining, make_folder, write_whole
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -327,8 +327,13 @@ def _report_bad(bad: Mapping[str, AudioError], path: Path) -> int:
         return 0
     lines = ["utterance_id\treason\tmessage"]
     lines += [f"{id_}\t{error.reason}\t{error}" for id_, error in bad.items()]
+
+    def fill(file: BinaryIO) -> None:
+        file.write(("\n".join(lines) + "\n").encode("utf-8"))
+
     with explaining(path):
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        make_folder(path.parent)
+        write_whole(path.parent, fill, lambda _: path.name)
     print(f"error: {len(bad)} recordings could not be used; they are listed in {path}", file=sys.stderr)
     return 1
 

@@ -254,7 +254,8 @@ def _recordings(
     for key in missing:
         source = sources[wanted[key].row]
         audio, start, end = (source[name] for name in SOURCE_COLUMNS)
-        yield Recording(key, audio, start, end, wanted[key].copy)
+        copy = wanted[key].copy
+        yield Recording(key, audio, start, end, copy, content=key if copy is None else copy.audio_key)
 
 
 def _seconds(corpus: Dataset, missing: Iterable[str], wanted: Mapping[str, _Wanted]) -> list[float]:

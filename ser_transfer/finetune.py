@@ -28,7 +28,7 @@ from ser_transfer.finetuning.settings import (
     NetworkSettings,
     Optimisation,
 )
-from ser_transfer.runs import MAJORITY, WANTED_ACCURACY, Role, Run, System, provenance, save_run
+from ser_transfer.runs import MAJORITY, WANTED_ACCURACY, Role, Run, System, provenance, retire_run, save_run
 from ser_transfer.splits import make_split
 
 if TYPE_CHECKING:
@@ -197,6 +197,8 @@ def _run(settings: FinetuneSettings) -> int:
     with training_bar(str(settings.encoder), shown=accelerator.is_main_process) as advance:
 
         def on_step(fold: str, step: Step) -> None:
+            if accelerator.is_main_process:
+                retire_run(folder)  # of other settings, or started over: its networks are being replaced
             uar = "" if step.best_score is None else f", validation UAR {step.best_score:.3f}"
             advance(fold, step.step, step.n_steps, f"loss {step.loss:.3f}{uar}", step.n_clips)
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_transfer._bars import progress_bar, steps_bar
-from ser_transfer._command import INTERRUPTED, CallableModule, SettingsError, command
+from ser_transfer._command import CallableModule, SettingsError, command
+from ser_transfer._interrupts import INTERRUPTED
 from ser_transfer._setting import setting
 from ser_transfer._settings import Backend, load_model
 from ser_transfer.audio import AudioError, duration_seconds

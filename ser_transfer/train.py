@@ -235,7 +235,8 @@ def _stored(settings: TrainSettings) -> _Given:
     corpus = settings.load_corpus()
     keys = keys_by_id(corpus)
     encoder = settings.load_encoder()
-    embed_flags = as_flags(settings, EmbedSettings)
+    # --layers says which are read here, and of embed which are kept: it keeps all.
+    embed_flags = as_flags(settings, EmbedSettings, without=("layers",))
     common: dict[str, Any] = {"copies": settings.copies(), "embed_flags": embed_flags}
     given: Embeddings | Frames
     if settings.head in SEQUENCE_HEADS:
@@ -325,9 +326,8 @@ def _run(settings: TrainSettings) -> int:
     mapped = None
     if isinstance(given, Embeddings):
         mapped = Mapped(given, layer_names(given, settings.layers) or tuple(given.layers), Labels.of(corpus))
-    save_run(run, folder, asdict(settings), plots=settings.plots, mapped=mapped)
-    if settings.keeps_model:
-        model_of(run, corpus, given, found.encoder).save(folder / "model")
+    write_model = model_of(run, corpus, given, found.encoder).save if settings.keeps_model else None
+    save_run(run, folder, asdict(settings), plots=settings.plots, mapped=mapped, write_model=write_model)
     print(f"{run}\n\nwritten to {folder}")
     return 0
 

@@ -16,7 +16,8 @@ PACKAGE = Path(ser_transfer.__file__).parent
 
 # A module imports only from rows above its own. Modules of one row keep to themselves.
 ROWS = (
-    {"errors", "_setting", "_files"},
+    {"errors", "_setting", "_interrupts"},
+    {"_files"},
     {"places"},
     {"labels", "audio", "pooling", "metrics", "tables", "hub"},
     {"corpora", "encoders", "store", "splits", "heads", "augment", "plots", "pages", "timeline"},

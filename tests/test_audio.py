@@ -268,6 +268,16 @@ def test_more_channels_than_pyav_reads_safely_are_refused_and_do_not_crash(tmp_p
     assert reason_of(path) == "unreadable"
 
 
+@pytest.mark.parametrize("name", ["x.au", "x.snd", "x.vox", "x.gsm"])
+def test_no_name_makes_sound_of_what_has_no_header(name, tmp_path):
+    """By these names libsndfile takes any bytes for telephone sound without a header."""
+    content = b"PK\x03\x04" + np.random.default_rng(0).bytes(8_000)
+    (tmp_path / name).write_bytes(content)
+    for source in (tmp_path / name, {"bytes": content, "path": name}):
+        with pytest.raises(AudioError, match="unreadable"):
+            read_audio(source)
+
+
 def test_noise_is_unreadable(tmp_path):
     path = tmp_path / "noise.wav"
     path.write_bytes(np.random.default_rng(0).bytes(5000))

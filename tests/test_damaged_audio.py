@@ -35,6 +35,13 @@ def test_every_damaged_file_gets_an_answer_or_a_reason_in_bounded_memory_and_tim
     assert reasons >= {None, "truncated", "unreadable", "mislabelled", "empty", "non_finite"}
 
 
+def test_the_decoder_says_the_same_of_a_path_of_bytes_and_block_by_block(damage, tmp_path):
+    made = damage.damaged(tmp_path / "files", 440, seed=23)
+    outcomes, _ = damage.one_by_one(list(made), seconds=60.0, mebibytes=256, decoder=True)
+    assert [outcome for outcome in outcomes if not outcome.is_sound] == []
+    assert {Path(path).suffix for path in made} > {".wav", ".flac", ".mp3", ".m4a", ".mp4", ".webm", ".au"}
+
+
 def test_the_table_says_of_each_what_is_said_of_it_alone(damage, tmp_path):
     made = damage.damaged(tmp_path / "files", 40, seed=21)
     model = EmotionModel.from_pretrained()
@@ -78,7 +85,7 @@ def test_a_process_that_dies_or_hangs_is_told_from_one_that_answers(damage, monk
         "    print(json.dumps(dict(path=path, **answer)), flush=True)"
     )
 
-    def start(server, _):
+    def start(server, *_):
         server._command = [sys.executable, "-c", script]
         server._start()
 

@@ -7,6 +7,12 @@ embedding (silence, half a download, a web page named .wav) is refused instead.
 
 from __future__ import annotations
 
+import os
+import time
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 
 from ser_transfer.audio._blocks import SILENCE_PEAK, Tally, beyond_float32, none_left, read_blocks
@@ -22,11 +28,13 @@ __all__ = [
     "duration_seconds",
     "read_audio",
     "read_blocks",
+    "refuse_changed",
 ]
 
 # Tables round the end of a segment to hundredths of a second; so much past the end is not an error.
 SEGMENT_SLACK_SECONDS = 0.01
 _HASH_BLOCK_BYTES = 1 << 20
+_SETTLED_NS = 2_000_000_000  # after which a file's times tell that it changed; FAT tells even seconds
 
 
 def read_audio(
@@ -98,17 +106,68 @@ def audio_key(
     Raises:
         AudioError: If there is no such file, or it cannot be opened, or the segment is none.
     """
-    import xxhash
-
     recording = Recording.of(source)
     segment = Segment.of(start_seconds, end_seconds, recording.name)
+    if segment == Segment():
+        return str(_digest(recording).hexdigest())
+    digest = _digest_of_many(recording).copy()
+    digest.update(f"{segment.start_seconds!r} to {segment.end_seconds!r}".encode())
+    return str(digest.hexdigest())
+
+
+def refuse_changed(
+    source: AudioSource, key: str, *, start_seconds: float | None = None, end_seconds: float | None = None
+) -> None:
+    """Refuse a recording that is no longer the one it was.
+
+    Called after it was decoded, it tells that what was decoded is what the key names: or else the embedding
+    of other audio would be kept under that key, and found there for good.
+
+    Args:
+        source: As in `audio_key`; bytes in memory do not change, and are not looked at.
+        key: What `audio_key` gave before.
+        start_seconds: As there.
+        end_seconds: As there.
+
+    Raises:
+        AudioError: If the file holds other bytes now, or is gone.
+    """
+    recording = Recording.of(source)
+    if recording.data is None and (
+        audio_key(source, start_seconds=start_seconds, end_seconds=end_seconds) != key
+    ):
+        raise AudioError("changed", recording.name, "it was written to after it was listed")
+
+
+def _digest(recording: Recording) -> Any:
+    import xxhash
+
     digest = xxhash.xxh3_128()
     with recording.open() as file:
         while block := file.read(_HASH_BLOCK_BYTES):
             digest.update(block)
-    if segment != Segment():
-        digest.update(f"{segment.start_seconds!r} to {segment.end_seconds!r}".encode())
-    return digest.hexdigest()
+    return digest
+
+
+def _digest_of_many(recording: Recording) -> Any:
+    """Hash a file that has many segments once, and not for each.
+
+    It is known again by its size, inode and times, unless it was written so recently that it could be
+    written again within one tick of the file system's clock.
+    """
+    if recording.data is None:
+        with suppress(OSError, ValueError):
+            status = os.stat(recording.name)  # noqa: PTH116 - the name may be bytes that are no UTF-8
+            times = (status.st_mtime_ns, status.st_ctime_ns)
+            if time.time_ns() - max(times) > _SETTLED_NS:
+                return _remembered(recording, (status.st_size, status.st_ino, *times))
+    return _digest(recording)
+
+
+@lru_cache(maxsize=16)
+def _remembered(recording: Recording, stamp: tuple[int, ...]) -> Any:
+    del stamp  # part of what it is remembered by
+    return _digest(recording)
 
 
 def duration_seconds(source: AudioSource) -> float:

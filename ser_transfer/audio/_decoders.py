@@ -29,6 +29,8 @@ Waveform = npt.NDArray[np.float32]
 # Hz. No recorder writes other rates; a damaged header does, and would make gigabytes of a few samples.
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
 
+# No file system lets a file be sought beyond 16 TiB, as damaged sizes ask for; so bytes do not either.
+_FARTHEST = 1 << 44
 _BLOCK_SAMPLES = 1 << 18  # decoded at once, over all channels
 _UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says of a FLAC stream whose header leaves its length open
 # mpg123, inside libsndfile, writes remarks on tags straight to stderr; FFmpeg, as PyAV sets it up, is quiet.
@@ -45,11 +47,13 @@ class _Refused(Exception):  # noqa: N818 - a word between the two decoders, whic
 
 
 class _BytesFile(io.BytesIO):
-    """Bytes for libsndfile, in whose C code a seek before the beginning (a damaged file) must not raise."""
+    """Bytes for libsndfile, in C code: a seek that leads nowhere fails as a file does, and raises nothing."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: len(self.getbuffer())}[whence]
-        return super().seek(max(0, base + offset))
+        if 0 <= base + offset <= _FARTHEST:
+            super().seek(base + offset)
+        return self.tell()
 
 
 class _FFmpegFile:
@@ -59,6 +63,8 @@ class _FFmpegFile:
         self.read, self.tell, self._seek = file.read, file.tell, file.seek
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if offset > _FARTHEST:
+            return -errno.EINVAL
         try:
             return self._seek(offset, whence)
         except (OSError, ValueError):  # before the beginning: of a file, and of bytes
@@ -131,6 +137,10 @@ def _libsndfile(recording: Recording) -> Iterator[soundfile.SoundFile]:
     except soundfile.LibsndfileError as error:
         raise _Refused(f"libsndfile: {error.error_string.rstrip('.')}") from error
     with file:
+        if (
+            file.format == "RAW"
+        ):  # by names like .au, .snd and .vox it takes anything for 8 kHz telephone sound
+            raise _Refused("libsndfile: nothing in it says which format it has")
         if file.subtype.startswith("MPEG"):
             raise _Refused(f"libsndfile: {file.subtype} is left to FFmpeg")
         yield file

@@ -24,6 +24,7 @@ Reason = Literal[
     "non_finite",  # NaN or infinite samples
     "mislabelled",  # another format than its extension says
     "segment",  # the segment asked for does not lie inside the recording
+    "changed",  # other bytes by the time it is decoded than when it was listed
     "unreadable",  # whatever else the decoders refuse
 ]
 
@@ -36,6 +37,7 @@ _ADVICE: dict[Reason, str] = {
     "non_finite": "Export it again from its source, or leave it out",
     "mislabelled": "Name it for what it is, or fetch the recording again",
     "segment": "Check the start and the end in the table, in seconds",
+    "changed": "Run the same command again once nobody writes to it",
     "unreadable": "Convert it, for example with `ffmpeg -i FILE out.wav`, or leave it out",
 }
 

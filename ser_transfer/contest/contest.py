@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
+from ser_transfer._interrupts import starting_workers
 from ser_transfer.contest.keys import result_key
 from ser_transfer.cross_validation import (
     FoldResult,
@@ -142,7 +143,9 @@ def _run(
         return
     from joblib import Parallel, delayed
 
-    yield from Parallel(n_jobs=n_jobs, return_as="generator")(delayed(work)(*call) for call in calls)
+    with starting_workers():
+        done = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(work)(*call) for call in calls)
+    yield from done
 
 
 def _run_one(

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ser_transfer.audio import AudioError, read_audio
+from ser_transfer._interrupts import starting_workers
+from ser_transfer.audio import AudioError, read_audio, refuse_changed
 from ser_transfer.encoders.base import Encoder, HiddenStates, Waveform
 from ser_transfer.encoders.streams import ahead, chunks
 
@@ -39,6 +40,8 @@ class Recording:
         end_seconds: End of the segment, or None for the end of the file.
         augment: For an augmented copy, what makes it of the waveform and its sampling rate:
             `ser_transfer.augment.AugmentedCopy`, which carries its spec, number and seed. It is pickled.
+        content: The audio key that the source and segment had when they were listed: a file that has another
+            once it is decoded is refused. None looks at nothing.
     """
 
     key: str
@@ -46,6 +49,7 @@ class Recording:
     start_seconds: float | None = None
     end_seconds: float | None = None
     augment: Callable[[Waveform, int], Waveform] | None = None
+    content: str | None = None
 
 
 @dataclass(frozen=True)
@@ -146,14 +150,13 @@ def encode_waveforms(
 
 
 def _decode(recording: Recording, encoder: Encoder) -> Waveform | AudioError:
+    segment = {"start_seconds": recording.start_seconds, "end_seconds": recording.end_seconds}
     try:
         waveform = read_audio(
-            recording.source,
-            encoder.sampling_rate,
-            start_seconds=recording.start_seconds,
-            end_seconds=recording.end_seconds,
-            min_seconds=encoder.min_seconds,
+            recording.source, encoder.sampling_rate, **segment, min_seconds=encoder.min_seconds
         )
+        if recording.content is not None:
+            refuse_changed(recording.source, recording.content, **segment)
         return waveform if recording.augment is None else _augmented(recording, waveform, encoder)
     except AudioError as error:
         return error
@@ -296,7 +299,9 @@ def _over_processes(
     parallel = Parallel(
         n_jobs=n_processes, batch_size=1, return_as="generator_unordered", pre_dispatch="2*n_jobs"
     )
-    for done in parallel(delayed(_on_one_thread)(chunk, encoder, wanted) for chunk in shares):
+    with starting_workers():
+        all_done = parallel(delayed(_on_one_thread)(chunk, encoder, wanted) for chunk in shares)
+    for done in all_done:
         yield from done
 
 

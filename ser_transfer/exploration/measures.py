@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ser_transfer._interrupts import starting_workers
 from ser_transfer.audio import AudioError, AudioSource, duration_seconds, read_audio
 from ser_transfer.encoders.handcrafted.encoder import MIN_SECONDS
 from ser_transfer.encoders.handcrafted.frames import HOP, SAMPLING_RATE, Frames, cut_frames
@@ -170,7 +171,7 @@ def measure_corpus(
     if n_workers == 1 or len(corpus) <= CHUNK:
         done: Iterable[list[ClipMeasures | AudioError]] = map(_measured, _chunks(corpus))
     else:
-        with parallel_config(backend="loky", inner_max_num_threads=1):
+        with parallel_config(backend="loky", inner_max_num_threads=1), starting_workers():
             parallel = Parallel(
                 n_jobs=n_workers, batch_size=1, return_as="generator", pre_dispatch="2*n_jobs"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,9 +107,10 @@ def cross_validate_network(
             )
             if accelerator.is_main_process:
                 keep_result(place, key, result)
-                for states in (place, place / REFIT):
-                    States(states, {}).clear()
-            accelerator.wait_for_everyone()
+        if accelerator.is_main_process:  # also what one left that was killed just after it kept the result
+            for states in (place, place / REFIT):
+                States(states, {}).clear()
+        accelerator.wait_for_everyone()
         results.append(result)
     return joined(labels, split, results)
 
@@ -136,17 +138,19 @@ def finetune_on_all(
     fold = Fold(ALL, tuple(labels.emotions), (), ())
     n_epochs = round(median(best))
     key = f"{_digest(settings, fold, labels)}-{n_epochs}"
+    place = folder / "folds" / ALL
     if _is_kept(folder / "model", key):
+        if accelerator.is_main_process:
+            shutil.rmtree(place, ignore_errors=True)  # left by one that was killed just after it kept it
+        accelerator.wait_for_everyone()
         return
     trainer = _Trainer(accelerator, corpus, labels, fold, settings, resume, save_steps)
-    place = folder / "folds" / ALL
     trained = trainer.train(
         fold.train_ids, (), place, n_epochs=n_epochs, on_step=lambda step: on_step(ALL, step)
     )
     if accelerator.is_main_process:
         trainer.save(trained.network, folder, {**(training or {}), "digest": key})
-        States(place, {}).clear()
-        place.rmdir()
+        shutil.rmtree(place, ignore_errors=True)
     accelerator.free_memory()
     accelerator.wait_for_everyone()
 
@@ -307,6 +311,8 @@ def tracker_name(fold: Fold, folder: Path) -> str:
 
 def _is_kept(model: Path, key: str) -> bool:
     """Tell whether a folder holds the network of this very training."""
+    if not (model / "config.json").is_file():  # it is written last
+        return False
     try:
         facts = json.loads((model / TRAINING_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

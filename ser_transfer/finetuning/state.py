@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ser_transfer.finetuning.errors import FinetuneError
@@ -104,10 +105,15 @@ class States:
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
                 self._complete(part, whole, progress, average)
-        except OSError as error:
+        except (OSError, RuntimeError, SafetensorError) as error:  # RuntimeError: what torch.save makes of it
+            refused = refusal(error)
+            if refused is None:
+                raise
+            if accelerator.is_main_process:
+                shutil.rmtree(part, ignore_errors=True)
             raise FinetuneError(
-                f"the state of the training cannot be written to {self.folder} ({error.strerror}); the one "
-                "before is kept: make room and go on with --resume"
+                f"the state of the training cannot be written to {self.folder} ({refused}); the one before "
+                "is kept: make room and go on with --resume"
             ) from error
         accelerator.wait_for_everyone()
 
@@ -170,6 +176,23 @@ class States:
                 f"{self.folder} holds a training with other settings (then {then}, now {now}): go on with "
                 "those, or give another --out"
             )
+
+
+def refusal(error: BaseException) -> str | None:
+    """Say in the system's words why a file could not be written; None if an error says nothing of that.
+
+    torch and safetensors tell it in errors of their own, with the system's behind them or in their text.
+    """
+    while True:
+        if isinstance(error, OSError):
+            return error.strerror or " ".join(str(error).split())
+        text = " ".join(str(error).split())
+        if isinstance(error, SafetensorError) or "PytorchStreamWriter" in text or "os error" in text:
+            return text
+        behind = error.__cause__ or error.__context__
+        if behind is None:
+            return None
+        error = behind
 
 
 class StopRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ser_transfer.audio import AudioError, read_blocks
@@ -40,7 +40,13 @@ def ask_model(
         How many were asked.
     """
     missing = journal.missing(part, files)
-    for answer in model.answers((Recording(file, file) for file in missing), n_workers=n_workers):
+
+    def recordings() -> Iterator[Recording]:
+        for file in missing:
+            journal.begin(file)
+            yield Recording(file, file)
+
+    for answer in model.answers(recordings(), n_workers=n_workers):
         if answer.error is not None:
             journal.add_error(part, answer.key, answer.error)
         else:
@@ -61,6 +67,7 @@ def ask_words(
     """Let the words of files be written that were not yet; see `ask_model`."""
     missing = journal.missing(TEXT, files)
     for file in missing:
+        journal.begin(file)
         try:
             text = transcriber.transcribe_blocks(read_blocks(file, transcriber.sampling_rate))
             journal.add(TEXT, file, text=text)

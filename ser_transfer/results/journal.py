@@ -7,6 +7,7 @@ what was not answered yet, and nothing else; a line that a power cut tore is cut
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -40,6 +41,7 @@ class Journal:
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str], dict[str, Any]] = {}
         self._stamps: dict[str, list[int] | None] = {}
+        self._asked: dict[str, list[int] | None] = {}
         self._file: io.FileIO | None = None
         self.n_gone = 0
 
@@ -84,13 +86,17 @@ class Journal:
         if self._file is not None:
             self._file.close()
 
+    def begin(self, file: str) -> None:
+        """Note how a file is before it is opened: an answer stands for that, though it changes meanwhile."""
+        self._asked[file] = _stamp(file)
+
     def add(self, part: str, file: str, **content: Any) -> None:
         """Keep what a part said of a file.
 
         Raises:
             ResultsError: If the disk is full, say.
         """
-        stamp = _stamp(file)
+        stamp = self._asked.pop(file) if file in self._asked else _stamp(file)
         entry = {"part": part, "file": file, "stamp": stamp, **content}
         self._answers[part, file] = entry
         self._stamps[file] = stamp
@@ -173,6 +179,8 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise ResultsError(f"cannot write {path}: {error.strerror}; name another with --out") from error
 
 

@@ -75,6 +75,7 @@ def follow_into(
         if done.get("path") == str(path) and path.is_file():
             continue
         n_asked += 1
+        journal.begin(file)
         try:
             timeline = followed(file, model, settings, transcriber, partial(on_progress, file))
         except AudioError as error:

@@ -20,10 +20,11 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ser_transfer._files import written_together
 from ser_transfer.errors import SerTransferError
 from ser_transfer.runs.answers import PREDICTIONS, VALIDATION, write_answers
 from ser_transfer.runs.figures import Mapped, figures
@@ -32,6 +33,8 @@ from ser_transfer.runs.run import Run
 from ser_transfer.tables import markdown_table
 
 METRICS = "metrics.json"
+RETIRED = f".{METRICS}.retired"  # that of a run which is being replaced: it counts no more
+MODEL = "model"
 LEAK = "speaker_dependent"  # the folder of the tables of `Run.leak`
 
 # What figures are called; what an earlier run left of them is cleared by these names.
@@ -72,8 +75,12 @@ def save_run(
     plots: bool = True,
     mapped: Mapped | None = None,
     keep_model: bool = False,
+    write_model: Callable[[Path], None] | None = None,
 ) -> None:
     """Write the run folder; what an earlier run of the same name left in it is replaced.
+
+    All of it is written beside the earlier run first, and takes its place once it is whole: until then the
+    earlier one stays as it was, on a full disk too. From then on `METRICS` is there only if all the rest is.
 
     Args:
         run: What to keep.
@@ -82,33 +89,55 @@ def save_run(
         plots: Whether to draw the figures and the report too.
         mapped: What to draw the map of emotions and speakers from; None draws none.
         keep_model: Leave ``model/`` as it is: it is this run's already, not an earlier one's.
+        write_model: Writes the model that belongs to the run into the folder that it is given; None where
+            there is none.
 
     Raises:
         RunError: If the folder cannot be written.
     """
+    try:
+        with written_together(folder, last=METRICS) as part:
+            _write(run, part, recipe, mapped, plots=plots)
+            if write_model is not None:
+                write_model(part / MODEL)
+            _clear(folder, keep_model=keep_model)
+        (folder / RETIRED).unlink(missing_ok=True)
+    except (OSError, SerTransferError) as error:
+        refused = error.__cause__ if isinstance(error, SerTransferError) else error
+        told = getattr(refused, "strerror", None) or " ".join(str(error).split())
+        raise RunError(f"cannot write the run to {folder}: {told}; name another with --out") from error
+
+
+def _write(run: Run, folder: Path, recipe: Mapping[str, Any], mapped: Mapped | None, *, plots: bool) -> None:
     import yaml
 
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(recipe), sort_keys=False), encoding="utf-8")
+    write_answers(run.systems, folder)
+    if run.leak is not None:
+        (folder / LEAK).mkdir()
+        write_answers(run.leak.systems, folder / LEAK)
+    (folder / "leaderboard.md").write_text(_markdown(run), encoding="utf-8")
+    (folder / "leaderboard.csv").write_text(_csv(run), encoding="utf-8")
+    if plots:
+        drawn = list(figures(run, mapped))
+        for drawing in drawn:
+            drawing.save(folder)
+        report(run, drawn).save(folder / "report.html")
+    text = json.dumps(run.metrics(), indent=2, ensure_ascii=False)
+    (folder / METRICS).write_text(text + "\n", encoding="utf-8")
+
+
+def retire_run(folder: Path) -> None:
+    """Let an earlier run no longer count as whole, since another one begins to replace it.
+
+    Raises:
+        RunError: If the folder may not be written.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _clear(folder, keep_model=keep_model)
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(recipe), sort_keys=False), encoding="utf-8")
-        write_answers(run.systems, folder)
-        if run.leak is not None:
-            (folder / LEAK).mkdir(exist_ok=True)
-            write_answers(run.leak.systems, folder / LEAK)
-        (folder / "leaderboard.md").write_text(_markdown(run), encoding="utf-8")
-        (folder / "leaderboard.csv").write_text(_csv(run), encoding="utf-8")
-        if plots:
-            drawn = list(figures(run, mapped))
-            for drawing in drawn:
-                drawing.save(folder)
-            report(run, drawn).save(folder / "report.html")
-        text = json.dumps(run.metrics(), indent=2, ensure_ascii=False)
-        (folder / METRICS).write_text(text + "\n", encoding="utf-8")
+        if (folder / METRICS).is_file():
+            (folder / METRICS).replace(folder / RETIRED)
     except OSError as error:
-        raise RunError(
-            f"cannot write the run to {folder}: {error.strerror}; name another with --out"
-        ) from error
+        raise RunError(f"{folder} may not be written ({error.strerror}); name another with --out") from error
 
 
 def _clear(folder: Path, *, keep_model: bool) -> None:
@@ -117,7 +146,8 @@ def _clear(folder: Path, *, keep_model: bool) -> None:
     Only in a folder that holds a run, and only what runs write: `--out` may name any folder. What a run
     resumes from, such as the folds of a fine-tuning, stays.
     """
-    if not (folder / METRICS).is_file():
+    retire_run(folder)
+    if not (folder / RETIRED).is_file():
         return
     for name in FIGURES:
         for path in (*folder.glob(f"{name}.png"), *folder.glob(f"{name}.svg")):
@@ -126,7 +156,7 @@ def _clear(folder: Path, *, keep_model: bool) -> None:
         (folder / name).unlink(missing_ok=True)
     if (folder / LEAK).is_dir() and not any((folder / LEAK).iterdir()):
         (folder / LEAK).rmdir()
-    model = folder / "model"
+    model = folder / MODEL
     if not keep_model and any(all((model / name).is_file() for name in names) for names in MODELS):
         shutil.rmtree(model)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ser_transfer._interrupts import finishing
 from ser_transfer.places import is_object
 from ser_transfer.store.files import (
     StoreError,
@@ -84,14 +86,16 @@ class StoreWriter(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush(last=True)
-        with explaining(self._folder):
-            self._manifest.finish()
-            # A folder that is removed takes writes with it; the objects of a part that was cleared do not.
-            if is_object(self._folder) and n_bytes_of(self._folder / DESCRIPTION) is None:
-                raise StoreError(
-                    f"{self._folder} was removed while it was in use: run the same command again"
-                )
+        # A second Ctrl-C, while what was finished before the first is written, stops at once.
+        with nullcontext() if kind is KeyboardInterrupt else finishing():
+            self.flush(last=True)
+            with explaining(self._folder):
+                self._manifest.finish()
+                # A folder that is removed takes writes with it; the objects of a cleared part do not.
+                if is_object(self._folder) and n_bytes_of(self._folder / DESCRIPTION) is None:
+                    raise StoreError(
+                        f"{self._folder} was removed while it was in use: run the same command again"
+                    )
 
     def add(self, key: str, layers: Sequence[npt.ArrayLike]) -> None:
         """Add one recording's embedding, or its frames.
@@ -116,7 +120,8 @@ class StoreWriter(ABC):
             self._oldest = time.monotonic()
         self._keys.append(key)
         if self._is_full() or time.monotonic() - self._oldest >= self._max_seconds:
-            self.flush()
+            with finishing():
+                self.flush()
 
     def flush(self, *, last: bool = False) -> None:
         """Write the rows that are waiting as one shard, and let it count.
