@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -97,17 +98,21 @@ class EncoderSettings:
 
     def load_encoder(self) -> Encoder:
         """Find the encoder that these settings name."""
+        return self.loading()(device=self.device)
+
+    def loading(self) -> Callable[..., Encoder]:
+        """Give what finds the encoder when it is called with a ``device``: here, or on another machine."""
         if self.encoder is None:
             raise SettingsError(
                 "no encoder: give --encoder, a Hub id or folder, or a name such as yamnet or handcrafted"
             )
-        return load_encoder(
+        return partial(
+            load_encoder,
             self.encoder,
             revision=self.revision,
             weights=self.weights,
             untrained=self.untrained,
             seed=self.seed,
-            device=self.device,
             precision=self.precision,
         )
 

@@ -1,6 +1,7 @@
 """Fill the embedding store: every recording of a corpus through an encoder, once.
 
 python -m ser_transfer.embed --corpus ravdess --root DIR --encoder yamnet
+python -m ser_transfer.embed --corpus ravdess --root DIR --encoder yamnet --engine ray --address auto
 torchrun --nproc-per-node 8 -m ser_transfer.embed --corpus ravdess --root DIR --encoder facebook/wav2vec2-base
 """
 
@@ -9,21 +10,33 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ser_transfer._bars import progress_bar
 from ser_transfer._command import CallableModule, SettingsError, command
+from ser_transfer._engine import EngineSettings
 from ser_transfer._ranks import Ranks, local_device, local_share
 from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
 from ser_transfer._together import Together
 from ser_transfer.audio import AudioError
 from ser_transfer.augment import Augmentation, Copies
+from ser_transfer.clusters import Cluster, ClusterEncoder
 from ser_transfer.encoders import Encoder, load_encoder
-from ser_transfer.fill import FillReport, fill_store, frames_part_of, frames_parts_of, part_of
+from ser_transfer.fill import (
+    Encode,
+    FillReport,
+    encode_here,
+    fill_store,
+    frames_part_of,
+    frames_parts_of,
+    part_of,
+)
 from ser_transfer.store import Embeddings, EmbeddingStore, Frames, Part, stored_table
 from ser_transfer.store.files import explaining, make_folder, write_whole
 
@@ -34,7 +47,7 @@ BAD_FILES = "bad_files.tsv"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbedSettings(StoreSettings, EncoderSettings, CorpusSettings):
+class EmbedSettings(EngineSettings, StoreSettings, EncoderSettings, CorpusSettings):
     """Fill the embedding store: every recording of a corpus through an encoder, once."""
 
     baseline: str = setting(
@@ -258,12 +271,20 @@ def _run(settings: EmbedSettings) -> int:
                 f"removed {stored.part.describe()}: {stored.n_rows} embeddings, {stored.n_bytes / 1e6:.1f} MB"
             )
         return 0
-    with Ranks.joined() as ranks:
-        return _embed_all(settings, store, ranks)
+    settings.check_engine(
+        n_workers=settings.n_workers, device=None if settings.device == "auto" else settings.device
+    )
+    cluster = settings.cluster()
+    with Ranks.joined() as ranks, nullcontext() if cluster is None else cluster:
+        if ranks is not None and cluster is not None:
+            raise SettingsError("--engine ray starts its own processes: leave torchrun or accelerate away")
+        return _embed_all(settings, store, ranks, cluster)
 
 
-def _embed_all(settings: EmbedSettings, store: EmbeddingStore, ranks: Ranks | None) -> int:
-    """Encode what is missing for all that is asked for, alone or as one of several processes."""
+def _embed_all(
+    settings: EmbedSettings, store: EmbeddingStore, ranks: Ranks | None, cluster: Cluster | None
+) -> int:
+    """Encode what is missing for all that is asked for: alone, as one of several processes, or by actors."""
     if ranks is not None:
         n_workers = settings.n_workers or local_share(os.cpu_count() or 1)
         settings = replace(settings, device=local_device(settings.device), n_workers=n_workers)
@@ -271,14 +292,17 @@ def _embed_all(settings: EmbedSettings, store: EmbeddingStore, ranks: Ranks | No
     corpus = settings.load_corpus()
     encoder = settings.load_encoder()
     parts = {encoder: [settings.kept_part(encoder)]}
+    loading: dict[Encoder, Callable[..., Encoder]] = {encoder: settings.loading()}
     if settings.frames is not None:
         parts[encoder] += frames_parts_of(encoder, settings.frames)
     if settings.baseline not in ("none", settings.encoder):
         baseline = load_encoder(settings.baseline)
         parts[baseline] = [part_of(baseline)]
+        loading[baseline] = partial(load_encoder, settings.baseline)
     bad: dict[str, AudioError] = {}
     for encoder in parts:
-        bad |= _fill(settings, corpus, store, encoder, parts[encoder], copies, ranks)
+        encode = encode_here if cluster is None else ClusterEncoder(cluster, loading[encoder]).encode
+        bad |= _fill(settings, corpus, store, encoder, parts[encoder], copies, ranks, encode)
     if ranks is not None and not ranks.is_first:
         return 0
     return _report_bad(bad, store.root / BAD_FILES)
@@ -292,6 +316,7 @@ def _fill(
     parts: Sequence[Part],
     copies: Copies | None,
     ranks: Ranks | None,
+    encode: Encode,
 ) -> dict[str, AudioError]:
     """Encode the recordings, then their copies where there are to be any; return what is bad."""
     bad: dict[str, AudioError] = {}
@@ -310,6 +335,7 @@ def _fill(
                 n_workers=settings.n_workers,
                 on_recording=advance if together is None else together.on_recording,
                 share=None if together is None else together.share,
+                encode=encode,
             )
             if together is not None:
                 report = together.report(report)

@@ -1,6 +1,7 @@
 """Name the emotion of recordings, or follow it through them.
 
 python -m ser_transfer.predict call.wav recordings/ --out results.csv
+python -m ser_transfer.predict recordings/ --out results.csv --engine ray --address auto
 python -m ser_transfer.predict interview.mp3 --timeline
 """
 
@@ -11,7 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,16 +20,19 @@ from typing import TYPE_CHECKING
 
 from ser_transfer._bars import progress_bar, steps_bar
 from ser_transfer._command import CallableModule, SettingsError, command
+from ser_transfer._engine import EngineSettings
 from ser_transfer._interrupts import INTERRUPTED
 from ser_transfer._setting import setting
 from ser_transfer._settings import Backend, load_model
 from ser_transfer.audio import AudioError, duration_seconds
+from ser_transfer.clusters import ClusterModel
 from ser_transfer.model import SHIPPED_MODEL, SHIPPED_MODELS, EmotionModel
 from ser_transfer.results import (
     BASELINE,
     MODEL,
     TEXT,
     TIMELINE,
+    Answering,
     Journal,
     ResultsError,
     ResultTable,
@@ -97,7 +101,7 @@ class _AskingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(TimelineSettings, _AskingSettings):
+class PredictSettings(EngineSettings, TimelineSettings, _AskingSettings):
     """Name the emotion of recordings, or follow it through them."""
 
     min_confidence: float | None = setting(
@@ -110,6 +114,12 @@ class PredictSettings(TimelineSettings, _AskingSettings):
     def of_timelines(self) -> TimelineSettings:
         """The settings of timelines alone."""
         return TimelineSettings(**{name: getattr(self, name) for name in asdict(TimelineSettings())})
+
+    def loading(self) -> Callable[..., EmotionModel]:
+        """Give what reads the model when it is called with a ``device``: here, or on another machine."""
+        return partial(
+            load_model, self.model, backend=self.backend, revision=self.revision, weights=self.weights
+        )
 
     def check(self) -> None:
         """Refuse flags that mean nothing together, before anything is loaded.
@@ -137,6 +147,12 @@ class PredictSettings(TimelineSettings, _AskingSettings):
             raise SettingsError(f"{', '.join(stray)} says how to follow a recording: add --timeline")
         if self.out is not None and not self.timeline:
             check_table(Path(self.out))
+        self.check_engine(
+            n_workers=self.n_workers,
+            device=None if self.device == "auto" else self.device,
+            timeline=self.timeline or None,
+            transcribe=self.transcribe,
+        )
 
 
 def predict(
@@ -182,13 +198,15 @@ def _ask(
     parts: Mapping[str, EmotionModel],
     transcriber: Transcriber | None,
     n_workers: int | None,
+    asked: Mapping[str, Answering] | None = None,
 ) -> int:
     """Ask everyone what is not in the journal, one after the other; return how many questions that were."""
     n_asked = 0
     for part, model in parts.items():
         of_part = files if part == MODEL else usable(journal, files)
         with progress_bar(model.name) as advance:
-            n_asked += ask_model(journal, part, model, of_part, n_workers=n_workers, on_recording=advance)
+            whom = model if asked is None else asked[part]
+            n_asked += ask_model(journal, part, whom, of_part, n_workers=n_workers, on_recording=advance)
     if transcriber is not None:
         with progress_bar(transcriber.name) as advance:
             n_asked += ask_words(journal, transcriber, usable(journal, files), on_recording=advance)
@@ -223,13 +241,7 @@ def _run(settings: PredictSettings) -> int:
         where = "a folder, --out timelines" if settings.timeline else "a file, --out results.csv"
         raise SettingsError(f"{len(files)} recordings are too many for the screen: give {where}")
     parts = {
-        MODEL: load_model(
-            settings.model,
-            backend=settings.backend,
-            revision=settings.revision,
-            weights=settings.weights,
-            device=settings.device,
-        )
+        MODEL: settings.loading()(device=settings.device),
     }
     print(_introduction(parts[MODEL], settings.model), file=sys.stderr)
     if settings.baseline is not None:
@@ -297,7 +309,16 @@ def _answer(
     transcriber: Transcriber | None,
 ) -> int:
     """Answer each recording as a whole, into a table."""
-    n_asked = _ask(journal, files, parts, transcriber, settings.n_workers)
+    cluster = settings.cluster()
+    with nullcontext() if cluster is None else cluster:
+        asked = None
+        if cluster is not None:
+            loading: dict[str, Callable[..., EmotionModel]] = {
+                MODEL: settings.loading(),
+                BASELINE: partial(load_model, settings.baseline or ""),
+            }
+            asked = {part: ClusterModel(cluster, model, loading[part]) for part, model in parts.items()}
+        n_asked = _ask(journal, files, parts, transcriber, settings.n_workers, asked)
     table = _table(journal, files, parts, settings.min_confidence, transcriber)
     if settings.out is None:
         print(table)

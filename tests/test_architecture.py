@@ -27,11 +27,11 @@ ROWS = (
     {"model", "contest"},
     {"transcription", "explanation", "exporting", "sharing"},
     {"results"},
-    {"interface"},
+    {"interface", "clusters"},
     {"_bars", "_ranks"},
     {"_together"},
     {"_command"},
-    {"_settings", "_stored"},
+    {"_settings", "_stored", "_engine"},
     {"embed", "tidy", "audit", "explore"},
     {
         "train",

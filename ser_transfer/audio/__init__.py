@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from ser_transfer.audio._blocks import SILENCE_PEAK, Tally, beyond_float32, none_left, read_blocks
 from ser_transfer.audio._decoders import Waveform, declared_seconds, decoded, decoded_blocks
 from ser_transfer.audio._source import AudioError, AudioSource, Reason, Recording, Segment
+from ser_transfer.places import is_url
 
 __all__ = [
     "SILENCE_PEAK",
@@ -26,6 +28,7 @@ __all__ = [
     "Reason",
     "audio_key",
     "duration_seconds",
+    "held",
     "read_audio",
     "read_blocks",
     "refuse_changed",
@@ -115,6 +118,19 @@ def audio_key(
     return str(digest.hexdigest())
 
 
+def held(source: AudioSource) -> AudioSource:
+    """Fetch what lies at a URL, for whoever looks at it more than once; give all else as it is.
+
+    Raises:
+        AudioError: If there is no such file, or it cannot be fetched.
+    """
+    path = source.get("path") if isinstance(source, Mapping) else source
+    if isinstance(path, bytes) or path is None or not is_url(path):
+        return source
+    recording = Recording.of(source)
+    return {"bytes": recording.data, "path": recording.name}
+
+
 def refuse_changed(
     source: AudioSource, key: str, *, start_seconds: float | None = None, end_seconds: float | None = None
 ) -> None:
@@ -124,7 +140,8 @@ def refuse_changed(
     of other audio would be kept under that key, and found there for good.
 
     Args:
-        source: As in `audio_key`; bytes in memory do not change, and are not looked at.
+        source: As in `audio_key`; bytes in memory do not change, and are not looked at, unless they were
+            fetched from a URL (see `held`): then these are what was decoded.
         key: What `audio_key` gave before.
         start_seconds: As there.
         end_seconds: As there.
@@ -133,7 +150,7 @@ def refuse_changed(
         AudioError: If the file holds other bytes now, or is gone.
     """
     recording = Recording.of(source)
-    if recording.data is None and (
+    if (recording.data is None or is_url(recording.name)) and (
         audio_key(source, start_seconds=start_seconds, end_seconds=end_seconds) != key
     ):
         raise AudioError("changed", recording.name, "it was written to after it was listed")

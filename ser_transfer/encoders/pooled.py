@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_transfer._interrupts import starting_workers
-from ser_transfer.audio import AudioError, read_audio, refuse_changed
+from ser_transfer.audio import AudioError, held, read_audio, refuse_changed
 from ser_transfer.encoders.base import Encoder, HiddenStates, Waveform
 from ser_transfer.encoders.streams import ahead, chunks
 
@@ -152,11 +152,10 @@ def encode_waveforms(
 def _decode(recording: Recording, encoder: Encoder) -> Waveform | AudioError:
     segment = {"start_seconds": recording.start_seconds, "end_seconds": recording.end_seconds}
     try:
-        waveform = read_audio(
-            recording.source, encoder.sampling_rate, **segment, min_seconds=encoder.min_seconds
-        )
+        source = held(recording.source)
+        waveform = read_audio(source, encoder.sampling_rate, **segment, min_seconds=encoder.min_seconds)
         if recording.content is not None:
-            refuse_changed(recording.source, recording.content, **segment)
+            refuse_changed(source, recording.content, **segment)
         return waveform if recording.augment is None else _augmented(recording, waveform, encoder)
     except AudioError as error:
         return error
@@ -294,7 +293,7 @@ def _over_processes(
         for chunk in shares:
             yield from _on_one_thread(chunk, encoder, wanted)
         return
-    _encode_noise(encoder, wanted)
+    encode_noise(encoder, wanted.pooling)
     # batch_size: left to itself, joblib hands many chunks to one process while the others wait.
     parallel = Parallel(
         n_jobs=n_processes, batch_size=1, return_as="generator_unordered", pre_dispatch="2*n_jobs"
@@ -305,15 +304,15 @@ def _over_processes(
         yield from done
 
 
-def _encode_noise(encoder: Encoder, wanted: Wanted) -> None:
-    """Encode something before other processes do.
+def encode_noise(encoder: Encoder, pooling: str | None = None) -> None:
+    """Encode something before other processes do, and so read the weights.
 
     Numba compiles functions of librosa at their first use and keeps them in files. Processes that read what
     another is just writing there have crashed; so they find it whole.
     """
     n_samples = int(max(1.0, encoder.min_seconds) * encoder.sampling_rate)
     noise = np.random.default_rng(0).normal(0.0, 0.1, n_samples).astype(np.float32)
-    encode_waveforms([noise], encoder, wanted.pooling)
+    encode_waveforms([noise], encoder, pooling)
 
 
 def _on_one_thread(chunk: Sequence[Recording], encoder: Encoder, wanted: Wanted) -> list[Pooled]:

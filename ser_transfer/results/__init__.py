@@ -1,6 +1,6 @@
 """What was said of many recordings: found, kept as it comes, and written as one table, or a timeline each."""
 
-from ser_transfer.results.asking import ask_model, ask_words, usable
+from ser_transfer.results.asking import Answering, ask_model, ask_words, usable
 from ser_transfer.results.files import AUDIO_EXTENSIONS, find_recordings
 from ser_transfer.results.journal import Journal, ResultsError, printable, write_whole
 from ser_transfer.results.table import BASELINE, MODEL, TEXT, ResultTable, check_table, write_table
@@ -19,6 +19,7 @@ __all__ = [
     "MODEL",
     "TEXT",
     "TIMELINE",
+    "Answering",
     "Journal",
     "ResultTable",
     "ResultsError",

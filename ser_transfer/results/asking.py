@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ser_transfer.audio import AudioError, read_blocks
 from ser_transfer.encoders.pooled import Recording
@@ -11,8 +11,17 @@ from ser_transfer.results.journal import Journal
 from ser_transfer.results.table import MODEL, TEXT
 
 if TYPE_CHECKING:
-    from ser_transfer.model import EmotionModel
+    from ser_transfer.model import Answer
     from ser_transfer.transcription import Transcriber
+
+
+class Answering(Protocol):
+    """Whoever answers recordings as `EmotionModel.answers` does: a model, or one on a cluster."""
+
+    def answers(self, recordings: Iterable[Recording], *, n_workers: int | None = None) -> Iterator[Answer]:
+        """Answer recordings; see `EmotionModel.answers`."""
+        ...
+
 
 OnRecording = Callable[[int, float], object]
 
@@ -20,7 +29,7 @@ OnRecording = Callable[[int, float], object]
 def ask_model(
     journal: Journal,
     part: str,
-    model: EmotionModel,
+    model: Answering,
     files: Iterable[str],
     *,
     n_workers: int | None = None,
