@@ -50,7 +50,7 @@ def main() -> None:
     node = {"num_cpus": 1, "object_store_memory": 100 << 20}
     nodes = Nodes(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     second = nodes.add_node(**node)
-    told = {}
+    told: dict[str, float] = {}
     n_done = 0
 
     def on_recording(n_missing: int, seconds: float) -> None:
@@ -79,7 +79,9 @@ def main() -> None:
         equal = np.ones(len(keys), bool)
         for name, layer in expected.items():
             equal &= (found[name] == layer).all(axis=1)
-    print(f"the node was killed after {told['rows']} rows, {told['seconds']:.1f} s; {n_left} of 2 nodes left")
+    print(
+        f"a node was killed after {told['rows']:.0f} rows, {told['seconds']:.1f} s; {n_left} of 2 were left"
+    )
     print(f"batches that were given out again: {encode.n_again}")
     print(f"rows: {len(keys)} recordings, {len(set(keys))} of different content, {rows.total()} in shards")
     print(f"rows that are there exactly once: {sum(rows[key] == 1 for key in set(keys))}")

@@ -42,11 +42,13 @@ class Actor:
     process or of its machine, and nothing else.
 
     Args:
-        prepare: Gives what answers batches.
+        prepare: Gives what answers batches; pickled, so that a machine that lacks a part of it can say so.
         folder: Where the user types: paths are taken from there, where it is there.
     """
 
-    def __init__(self, prepare: Callable[[], Work], folder: str) -> None:
+    def __init__(self, prepare: bytes, folder: str) -> None:
+        from ray import cloudpickle
+
         self._work: Work | None = None
         self._failed: str | None = None
         self._warnings: list[str] = []
@@ -54,7 +56,7 @@ class Actor:
             os.chdir(folder)
         with warnings.catch_warnings(record=True) as warned:
             try:
-                self._work = prepare()
+                self._work = cloudpickle.loads(prepare)()
             except Exception as error:
                 self._failed = in_a_line(error)
         self._warnings = _texts(warned)
@@ -89,6 +91,8 @@ def in_a_line(error: BaseException) -> str:
     told = " ".join(str(error).split())
     if isinstance(error, SerTransferError):
         return told
+    if isinstance(error, ImportError):
+        return f"{socket.gethostname()} lacks something ({told}): all machines need the same ser_transfer"
     return f"an actor on {socket.gethostname()} failed ({type(error).__name__}: {told})"
 
 

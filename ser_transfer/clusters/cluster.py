@@ -58,12 +58,16 @@ class Cluster:
         address: Of a running cluster, as `ray.init` takes it; None starts Ray on this machine.
         size: Of the pool of actors.
         options: For `ray.init`, where Ray is started here; for tests.
+
+    Attributes:
+        readers: Threads that wait for answers of it.
     """
 
     def __init__(self, address: str | None = None, size: PoolSize | None = None, **options: Any) -> None:
         self.address, self.size = address, size or PoolSize()
         self._options = options
         self._is_joined = self._is_ours = False
+        self.readers: list[threading.Thread] = []
 
     def __enter__(self) -> Cluster:
         return self
@@ -78,6 +82,8 @@ class Cluster:
             leaving = threading.Thread(target=ray.shutdown, daemon=True)
             leaving.start()
             leaving.join(SHUTDOWN_SECONDS)
+            for thread in self.readers:
+                thread.join(SHUTDOWN_SECONDS)
         self._is_joined = self._is_ours = False
 
     def join(self) -> None:
@@ -200,6 +206,8 @@ def _imported() -> Any:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # A thread that still asks Ray for something after it was left would join or start another.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     try:
         import ray

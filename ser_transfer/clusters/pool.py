@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from ser_transfer.clusters.actor import Actor, Outcome, Work
+from ser_transfer.clusters.actor import Actor, Outcome, Work, in_a_line
 from ser_transfer.clusters.cluster import Cluster, ClusterError
 
 ROUND_BYTES = (
@@ -96,6 +96,7 @@ class Pool:
     def _round(self, tables: list[Any], n_actors: int) -> Generator[Outcome, None, None]:
         """Run one pipeline of Ray Data; what is lost with a machine or process is left out."""
         import ray.data
+        from ray import cloudpickle
 
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -105,7 +106,7 @@ class Pool:
             warnings.simplefilter("ignore")  # that Ray 2.64 will do without the last two
             pipeline = ray.data.from_arrow(tables).map_batches(
                 Actor,
-                fn_constructor_args=(self._prepare, os.getcwd()),  # noqa: PTH109
+                fn_constructor_args=(cloudpickle.dumps(self._prepare), os.getcwd()),  # noqa: PTH109
                 batch_size=None,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(
@@ -119,9 +120,16 @@ class Pool:
             )
         found: queue.Queue[Outcome | BaseException | None] = queue.Queue()
         ended = threading.Event()
-        threading.Thread(target=_read, args=(pipeline, found, ended), daemon=True).start()
+        reader = threading.Thread(target=_read, args=(pipeline, found, ended), daemon=True)
+        self._cluster.readers = [each for each in self._cluster.readers if each.is_alive()] + [reader]
+        reader.start()
         try:
             while (outcome := self._next(found)) is not None:
+                if isinstance(outcome, ray.exceptions.RayActorError):  # others are counted as lost batches
+                    raise ClusterError(
+                        f"no actor could be started on the cluster ({in_a_line(outcome)}): all machines need "
+                        "the same ser_transfer, pip install 'ser-transfer[ray]'"
+                    ) from outcome
                 if isinstance(outcome, BaseException):
                     raise self._cluster.gone(outcome) from outcome
                 self._tell(outcome)
