@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -13,17 +13,24 @@ from ser_transfer._command import SettingsError
 from ser_transfer._setting import setting
 from ser_transfer.corpora import CORPORA, load_corpus
 from ser_transfer.encoders import Encoder, Precision, load_encoder
-from ser_transfer.exporting import ONNX_SUFFIX, load_onnx
+from ser_transfer.exporting import ONNX_FILE, ONNX_SUFFIX, load_onnx
 from ser_transfer.model import EmotionModel
+from ser_transfer.places import Output, fetched, is_url
+from ser_transfer.runs.files import NOT_READ
 from ser_transfer.splits import Split, make_split
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from ser_transfer.finetuning import Step
+
 Part = TypeVar("Part")
 Shared = TypeVar("Shared", bound="SharedSettings")
 
 Backend = Literal["torch", "onnx"]
+
+# What `finetune` and `pretrain` read of a run that they go on with; the weights of finished folds are not.
+RESUMED_FROM = ("*/state-*", "*/best-*", "*.npz", "*/pretrained.json", "*model/training.json")
 
 CACHE = Path(os.environ.get("SER_TRANSFER_CACHE", "cache"))
 
@@ -205,11 +212,27 @@ class TrainingSettings:
         """Give the settings that a part of the training is made of."""
         return kind(**{item.name: getattr(self, item.name) for item in fields(kind)})  # type: ignore[arg-type]
 
-    def begin(self, folder: Path, places: Sequence[Path]) -> None:
+    def committing(self, out: Output) -> Callable[[str, Step], None]:
+        """Give what is called after each step, with the fold, to put states where an output at a URL belongs.
+
+        A state is saved after a step, and put with the first step behind it.
+        """
+        seen: tuple[str, int] | None = None
+
+        def on_step(fold: str, step: Step) -> None:
+            nonlocal seen
+            is_due = self.save_steps is not None and (step.step - 1) % self.save_steps == 0
+            if seen is not None and (is_due or seen != (fold, step.epoch)):
+                out.commit()
+            seen = fold, step.epoch
+
+        return on_step
+
+    def begin(self, folder: Path | Output, places: Sequence[Path]) -> None:
         """Stop before hours of training are lost to a forgotten flag, or throw them away as asked.
 
         Args:
-            folder: Of the run.
+            folder: Of the run, as it is told to the user.
             places: What holds its states, in folders of their own or itself.
 
         Raises:
@@ -261,4 +284,15 @@ def load_model(
         raise SettingsError(
             f"an ONNX file holds its encoder, and is run on the CPU: leave {' and '.join(stray)} away"
         )
-    return load_onnx(name)
+    return load_onnx(_onnx_from_url(name) if is_url(name) else name)
+
+
+def _onnx_from_url(url: str) -> str:
+    """Fetch an ONNX file, with what says whether it is still that of the model beside it."""
+    above, _, name = url.rstrip("/").rpartition("/")
+    if name.lower().endswith(ONNX_SUFFIX):
+        return str(fetched(above, (name,)) / name)
+    beside = [f"*{each}" for each in (ONNX_FILE, "metrics.json", "training.json", "config.json")]
+    if name == "model":  # of a run, which has the file
+        return str(fetched(above, beside, without=NOT_READ) / name)
+    return str(fetched(url, beside, without=NOT_READ))
