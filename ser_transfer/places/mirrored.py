@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -132,7 +132,7 @@ class _Mirror(Output):
         self._remote, self._home, self._reads, self._last = remote, home, reads, last
         self._resumes = resumes
         self._known: dict[str, dict[str, Any]] = {}  # what is there, by name; its tag, and the file here
-        self._sending: list[str] = []  # what a commit that was cut short may have put
+        self._sending: dict[str, str] = {}  # what a commit that was cut short may have put, and its digests
         self._committed = time.monotonic()
 
     def begin(self) -> None:
@@ -144,10 +144,11 @@ class _Mirror(Output):
         else:
             self.forget()
         known = {name: entry["tag"] for name, entry in self._known.items()}
-        changed = {name for name in there.keys() | known.keys() if there.get(name) != known.get(name)}
-        is_own = changed <= set(self._sending)
+        changed = [name for name in there.keys() | known.keys() if there.get(name) != known.get(name)]
+        is_own = all(name in self._sending and self._has_sent(name, there) for name in changed)
         if not is_own:
             self._drop_old(there)
+        self._known = {name: entry for name, entry in self._known.items() if name in there}
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, tag in there.items():
             entry, path = self._known.get(name), self.folder / name
@@ -191,7 +192,20 @@ class _Mirror(Output):
         """Remove the working folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
         (self._home / STATE).unlink(missing_ok=True)
-        self._known, self._sending = {}, []
+        self._known, self._sending = {}, {}
+
+    def _has_sent(self, name: str, there: Mapping[str, str]) -> bool:
+        """Tell whether what lies there is what a commit that was cut short wanted there."""
+        if name not in there:
+            return True
+        if not self._sending[name]:
+            return False
+        looked_at = self._home / "sent"
+        try:
+            self._remote.get(name, looked_at)
+            return _sha256(looked_at) == self._sending[name]
+        finally:
+            looked_at.unlink(missing_ok=True)
 
     def _put(self) -> None:
         files = {path.relative_to(self.folder).as_posix(): path for path in _files(self.folder)}
@@ -199,9 +213,10 @@ class _Mirror(Output):
         removed = [name for name in self._known if name not in files]
         if not changed and not removed and not self._sending:
             return
-        self._sending = sorted({*self._sending, *changed, *removed})
-        self._save()
         entries = {name: _entry(path, "", is_read=True) for name, path in changed.items()}
+        sending = {name: str(entry["digest"]) for name, entry in entries.items()}
+        self._sending |= dict.fromkeys(removed, "") | sending
+        self._save()
         tags = self._remote.put_in_order(changed, self._known, self._last)
         for name, entry in entries.items():
             self._known[name] = {**entry, "tag": tags[name]}
@@ -209,7 +224,7 @@ class _Mirror(Output):
         self._remote.remove(sorted(removed, key=lambda name: -rank(name, self._last)))
         for name in removed:
             del self._known[name]
-        self._sending = []
+        self._sending = {}
         self._save()
 
     def _is_changed(self, name: str, path: Path) -> bool:
@@ -233,7 +248,7 @@ class _Mirror(Output):
         for path in sorted(self.folder.rglob("*"), reverse=True):
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
-        self._sending = []
+        self._sending = {}
 
     def _recall(self) -> None:
         try:
