@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ser_transfer._command import SettingsError
 from ser_transfer._setting import setting
-from ser_transfer.corpora import CORPORA, load_corpus
+from ser_transfer.corpora import CORPORA, StreamedDataset, load_corpus
 from ser_transfer.encoders import Encoder, Precision, load_encoder
 from ser_transfer.exporting import ONNX_FILE, ONNX_SUFFIX, load_onnx
 from ser_transfer.model import EmotionModel
@@ -68,14 +68,42 @@ class CorpusSettings:
     dataset_split: str | None = setting(None, help="dataset: its split, or several: train+test")
     dataset_revision: str | None = setting(None, help="dataset: commit of its Hub repository")
 
-    def load_corpus(self) -> Dataset:
-        """Load the corpus that these settings name."""
+    streaming: bool = setting(
+        False,
+        help="dataset: embed reads it as it comes, without downloading it whole, and train from what embed "
+        "kept of it",
+    )
+
+    def load_corpus(self, *, hears: bool = True) -> Dataset:
+        """Load the corpus that these settings name.
+
+        Args:
+            hears: Whether its recordings will be read; of a streamed one they are not there.
+        """
+        if self.streaming and hears:
+            raise SettingsError(
+                "--streaming leaves no recordings behind, and this reads them: embed and train take it; "
+                "without it the dataset is downloaded whole"
+            )
         if self.corpus is None:
             raise SettingsError(
                 f"no corpus: give --corpus NAME and --root DIR; names are {', '.join(CORPORA)}"
             )
         options = {item.name: getattr(self, item.name) for item in fields(CorpusSettings)}
         return load_corpus(options.pop("corpus"), options.pop("root"), **options)
+
+    def stream_corpus(self) -> StreamedDataset:
+        """Open the dataset that these settings name, to be read as it comes."""
+        if self.corpus != "dataset":
+            raise SettingsError(
+                f"--streaming reads a dataset as it comes, and --corpus is {self.corpus}: leave it out"
+            )
+        stray = [name for name in ("part", "speaker_pattern") if getattr(self, name) is not None]
+        if stray:
+            raise SettingsError(f"a dataset has no --{stray[0].replace('_', '-')}: leave it out")
+        others = ("corpus", "root", "label_map", "part", "speaker_pattern", "streaming")
+        names = [item.name for item in fields(CorpusSettings) if item.name not in others]
+        return StreamedDataset(self.root, **{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -267,7 +268,20 @@ def _embed_all(settings: EmbedSettings, store: EmbeddingStore, ranks: Ranks | No
         n_workers = settings.n_workers or local_share(os.cpu_count() or 1)
         settings = replace(settings, device=local_device(settings.device), n_workers=n_workers)
     copies = settings.copies()
+    if settings.streaming:
+        return _embed_streamed(settings, store, ranks, copies)
     corpus = settings.load_corpus()
+    parts = _parts(settings)
+    bad: dict[str, AudioError] = {}
+    for encoder in parts:
+        bad |= _fill(settings, corpus, store, encoder, parts[encoder], copies, ranks)
+    if ranks is not None and not ranks.is_first:
+        return 0
+    return _report_bad(bad, store.root / BAD_FILES)
+
+
+def _parts(settings: EmbedSettings) -> dict[Encoder, list[Part]]:
+    """Name what is wanted of the store, per encoder."""
     encoder = settings.load_encoder()
     parts = {encoder: [settings.kept_part(encoder)]}
     if settings.frames is not None:
@@ -275,12 +289,50 @@ def _embed_all(settings: EmbedSettings, store: EmbeddingStore, ranks: Ranks | No
     if settings.baseline not in ("none", settings.encoder):
         baseline = load_encoder(settings.baseline)
         parts[baseline] = [part_of(baseline)]
+    return parts
+
+
+def _embed_streamed(
+    settings: EmbedSettings, store: EmbeddingStore, ranks: Ranks | None, copies: Copies | None
+) -> int:
+    """Encode a dataset as it comes, each window by all encoders before the next."""
+    if ranks is not None or copies is not None:
+        what = "several processes" if ranks is not None else "augmented copies"
+        raise SettingsError(f"--streaming goes without {what}: leave one of the two out")
+    streamed = settings.stream_corpus()
+    parts = _parts(settings)
+    reports = {encoder: FillReport() for encoder in parts}
+    n_seen = 0
+    with progress_bar(f"{settings.corpus}: {', '.join(encoder.name for encoder in parts)}") as advance:
+        for window in streamed.windows():
+            n_seen += len(window)
+            advance_by = partial(_advance, advance, streamed.n_rows or n_seen)
+            for number, (encoder, wanted) in enumerate(parts.items()):
+                report = fill_store(
+                    window,
+                    encoder,
+                    store,
+                    wanted[0],
+                    frames=wanted[1:],
+                    skip_bad=settings.skip_bad,
+                    batch_seconds=settings.batch_seconds,
+                    n_workers=settings.n_workers,
+                    on_recording=advance_by if number == 0 else lambda n_missing, seconds: None,
+                )
+                reports[encoder].add(report)
+                for _ in range(len(window) - report.n_encoded if number == 0 else 0):
+                    advance_by(0, 0.0)  # it was in the store
     bad: dict[str, AudioError] = {}
-    for encoder in parts:
-        bad |= _fill(settings, corpus, store, encoder, parts[encoder], copies, ranks)
-    if ranks is not None and not ranks.is_first:
-        return 0
-    return _report_bad(bad, store.root / BAD_FILES)
+    for encoder, report in reports.items():
+        print(report.summary(encoder.name, str(store.root)))
+        bad |= report.bad
+    first = next(iter(reports.values()))
+    names = streamed.finish({id_: key for id_, key in first.keys.items() if id_ not in bad})
+    return _report_bad({names[id_]: error for id_, error in bad.items()}, store.root / BAD_FILES)
+
+
+def _advance(advance: Callable[[int, float], None], n_rows: int, n_missing: int, seconds: float) -> None:
+    advance(n_rows, seconds)
 
 
 def _fill(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ser_transfer.audio import AudioError, audio_key, duration_seconds
 from ser_transfer.augment import AugmentedCopy, Copies
+from ser_transfer.corpora.streamed import KEY
 from ser_transfer.encoders import Encoder, EncoderError
 from ser_transfer.encoders.pooled import Pooled, Recording, encode_pooled
 from ser_transfer.pooling import pooled_dim
@@ -58,6 +59,16 @@ class FillReport:
             self.bad[id_] = error
             self.keys.pop(id_, None)
             self.originals.pop(id_, None)
+
+    def add(self, other: FillReport) -> None:
+        """Take in what another pass found and did."""
+        self.keys |= other.keys
+        self.bad |= other.bad
+        self.n_encoded += other.n_encoded
+        self.audio_seconds += other.audio_seconds
+        self.wall_seconds += other.wall_seconds
+        self.kept = other.kept or self.kept
+        self.cosine_cost = max(self.cosine_cost, other.cosine_cost)
 
     def summary(self, encoder: str, store: str) -> str:
         """Say in a line what an encoder had to do, and how quickly it did."""
@@ -302,9 +313,13 @@ def audio_keys(corpus: Dataset) -> Iterator[str | AudioError]:
 def keys_by_id(corpus: Dataset) -> dict[str, str]:
     """Name every recording of a corpus by its content, per utterance id, in the corpus's order.
 
+    Of a corpus that was streamed they are known without its audio.
+
     Raises:
         AudioError: If a recording cannot be read.
     """
+    if KEY in corpus.column_names:
+        return dict(zip(corpus["utterance_id"][:], corpus[KEY][:], strict=True))
     keys = {}
     for utterance_id, key in zip(corpus["utterance_id"][:], audio_keys(corpus), strict=True):
         if isinstance(key, AudioError):

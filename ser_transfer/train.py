@@ -235,7 +235,7 @@ class _Given:
 
 
 def _stored(settings: TrainSettings) -> _Given:
-    corpus = settings.load_corpus()
+    corpus = settings.load_corpus(hears=False)
     keys = keys_by_id(corpus)
     encoder = settings.load_encoder()
     embed_flags = as_flags(settings, EmbedSettings)

@@ -30,7 +30,7 @@ def dying(monkeypatch):
 
         monkeypatch.setattr(EmotionModel, "answers", some)
 
-    yield die_after
+    return die_after
 
 
 def predict(*arguments):

@@ -1,5 +1,6 @@
-"""A folder at a URL that is written as any other: what is put there, in which order, and what is kept here."""
+"""A folder at a URL, written as any other is: what is put there, in which order, and what is kept here."""
 
+# ruff: noqa: PT012 -- what a command does stands within, and the error comes at the end
 import subprocess
 import sys
 

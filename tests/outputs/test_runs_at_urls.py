@@ -99,7 +99,7 @@ def test_a_model_is_saved_there_and_read_again(machine, s3, local_run, tones_at_
 def test_a_model_beside_a_pickle_is_refused_and_its_pickle_not_fetched(run_there, s3):
     s3.put("outputs/run/model/extra.pkl", b"\x80")
     s3.forget()
-    with pytest.raises(ModelError, match="extra.pkl can hold a pickle"):
+    with pytest.raises(ModelError, match=r"extra\.pkl can hold a pickle"):
         EmotionModel.from_pretrained(run_there)
     assert not s3.n_requests("GET", "pkl|skops")
 
