@@ -12,19 +12,26 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ser_transfer._command import SettingsError
 from ser_transfer._setting import setting
-from ser_transfer.corpora import CORPORA, load_corpus
+from ser_transfer.corpora import CORPORA, StreamedDataset, load_corpus
 from ser_transfer.encoders import Encoder, Precision, load_encoder
-from ser_transfer.exporting import ONNX_SUFFIX, load_onnx
+from ser_transfer.exporting import ONNX_FILE, ONNX_SUFFIX, load_onnx
 from ser_transfer.model import EmotionModel
+from ser_transfer.places import Output, fetched, is_url
+from ser_transfer.runs.files import NOT_READ
 from ser_transfer.splits import Split, make_split
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from ser_transfer.finetuning import Step
+
 Part = TypeVar("Part")
 Shared = TypeVar("Shared", bound="SharedSettings")
 
 Backend = Literal["torch", "onnx"]
+
+# What `finetune` and `pretrain` read of a run that they go on with; the weights of finished folds are not.
+RESUMED_FROM = ("*/state-*", "*/best-*", "*.npz", "*/pretrained.json", "*model/training.json")
 
 CACHE = Path(os.environ.get("SER_TRANSFER_CACHE", "cache"))
 
@@ -64,14 +71,42 @@ class CorpusSettings:
     dataset_split: str | None = setting(None, help="dataset: its split, or several: train+test")
     dataset_revision: str | None = setting(None, help="dataset: commit of its Hub repository")
 
-    def load_corpus(self) -> Dataset:
-        """Load the corpus that these settings name."""
+    streaming: bool = setting(
+        False,
+        help="dataset: embed reads it as it comes, without downloading it whole, and train from what embed "
+        "kept of it",
+    )
+
+    def load_corpus(self, *, hears: bool = True) -> Dataset:
+        """Load the corpus that these settings name.
+
+        Args:
+            hears: Whether its recordings will be read; of a streamed one they are not there.
+        """
+        if self.streaming and hears:
+            raise SettingsError(
+                "--streaming leaves no recordings behind, and this reads them: embed and train take it; "
+                "without it the dataset is downloaded whole"
+            )
         if self.corpus is None:
             raise SettingsError(
                 f"no corpus: give --corpus NAME and --root DIR; names are {', '.join(CORPORA)}"
             )
         options = {item.name: getattr(self, item.name) for item in fields(CorpusSettings)}
         return load_corpus(options.pop("corpus"), options.pop("root"), **options)
+
+    def stream_corpus(self) -> StreamedDataset:
+        """Open the dataset that these settings name, to be read as it comes."""
+        if self.corpus != "dataset":
+            raise SettingsError(
+                f"--streaming reads a dataset as it comes, and --corpus is {self.corpus}: leave it out"
+            )
+        stray = [name for name in ("part", "speaker_pattern") if getattr(self, name) is not None]
+        if stray:
+            raise SettingsError(f"a dataset has no --{stray[0].replace('_', '-')}: leave it out")
+        others = ("corpus", "root", "label_map", "part", "speaker_pattern", "streaming")
+        names = [item.name for item in fields(CorpusSettings) if item.name not in others]
+        return StreamedDataset(self.root, **{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,11 +249,27 @@ class TrainingSettings:
         """Give the settings that a part of the training is made of."""
         return kind(**{item.name: getattr(self, item.name) for item in fields(kind)})  # type: ignore[arg-type]
 
-    def begin(self, folder: Path, places: Sequence[Path]) -> None:
+    def committing(self, out: Output) -> Callable[[str, Step], None]:
+        """Give what is called after each step, with the fold, to put states where an output at a URL belongs.
+
+        A state is saved after a step, and put with the first step behind it.
+        """
+        seen: tuple[str, int] | None = None
+
+        def on_step(fold: str, step: Step) -> None:
+            nonlocal seen
+            is_due = self.save_steps is not None and (step.step - 1) % self.save_steps == 0
+            if seen is not None and (is_due or seen != (fold, step.epoch)):
+                out.commit()
+            seen = fold, step.epoch
+
+        return on_step
+
+    def begin(self, folder: Path | Output, places: Sequence[Path]) -> None:
         """Stop before hours of training are lost to a forgotten flag, or throw them away as asked.
 
         Args:
-            folder: Of the run.
+            folder: Of the run, as it is told to the user.
             places: What holds its states, in folders of their own or itself.
 
         Raises:
@@ -270,4 +321,15 @@ def load_model(
         raise SettingsError(
             f"an ONNX file holds its encoder, and is run on the CPU: leave {' and '.join(stray)} away"
         )
-    return load_onnx(name)
+    return load_onnx(_onnx_from_url(name) if is_url(name) else name)
+
+
+def _onnx_from_url(url: str) -> str:
+    """Fetch an ONNX file, with what says whether it is still that of the model beside it."""
+    above, _, name = url.rstrip("/").rpartition("/")
+    if name.lower().endswith(ONNX_SUFFIX):
+        return str(fetched(above, (name,)) / name)
+    beside = [f"*{each}" for each in (ONNX_FILE, "metrics.json", "training.json", "config.json")]
+    if name == "model":  # of a run, which has the file
+        return str(fetched(above, beside, without=NOT_READ) / name)
+    return str(fetched(url, beside, without=NOT_READ))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ser_transfer._bars import progress_bar
 from ser_transfer.augment import Copies
+from ser_transfer.corpora.streamed import KEY
 from ser_transfer.encoders import Encoder
 from ser_transfer.encoders.heard import heard_speakers
 from ser_transfer.fill import fill_store, frames_part_of, part_of
@@ -131,8 +132,8 @@ def refused_if_leaky(
         allow: What may be shared, as ``--allow`` says it.
         encoders: Names of the encoders, and the files of their weights where those were given apart: none of
             ours may have been trained on a speaker that a speaker-independent split tests.
-        shared: Where the embeddings are shared ones: they say whom their encoders have heard, and have no
-            audio that near-identical recordings could be found in.
+        shared: Where the embeddings are shared ones: they say whom their encoders have heard. Like a corpus
+            that was streamed they have no audio that near-identical recordings could be found in.
 
     Raises:
         LeakError: If the split shares what was not asked for, or an encoder has heard a test speaker.
@@ -140,11 +141,12 @@ def refused_if_leaky(
     if split.speaker_independent:
         _refuse_heard(corpus, split, encoders or {}, shared)
     mfcc = None
-    if baseline is not None and baseline.encoder == "mfcc" and shared is None:
+    has_audio = shared is None and KEY not in corpus.column_names
+    if baseline is not None and baseline.encoder == "mfcc" and has_audio:
         (vectors,) = baseline.layers.values()
         mfcc = dict(zip(baseline.utterance_ids, vectors, strict=True))
     found = audit_split(corpus, split, keys, mfcc)
-    if shared is not None:
+    if not has_audio:
         found = replace(found, notes=(*found.notes[:-1], NO_AUDIO))  # in place of what the mfcc takes
     refuse_leaks(found, allowed_leaks(allow))
     return found

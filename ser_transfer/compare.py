@@ -31,6 +31,7 @@ from ser_transfer.corpora import load_corpus
 from ser_transfer.cross_validation import HeadChoice, Labels, Search, majority_floor
 from ser_transfer.encoders import HANDCRAFTED, Encoder, Precision, load_encoder
 from ser_transfer.fill import keys_by_id
+from ser_transfer.places import mirrored
 from ser_transfer.runs import (
     MAJORITY,
     WANTED_ACCURACY,
@@ -96,7 +97,9 @@ class CompareSettings(StoreSettings, SplitSettings, CorpusSettings):
     seed: int = setting(0, help="of every random choice, random weights among them")
     n_jobs: int = setting(os.cpu_count() or 1, help="folds run at once")
     title: str | None = setting(None, help="the corpus's name in tables and plots; default: --corpus")
-    out: str | None = setting(None, help="run folder; default: outputs/compare-<corpus>-<split>")
+    out: str | None = setting(
+        None, help="run folder, or a URL of one; default: outputs/compare-<corpus>-<split>"
+    )
     plots: bool = setting(True, help="draw the figures and the report")
     cross: dict[str, str] = setting(
         {},
@@ -303,33 +306,36 @@ def _run_one(settings: CompareSettings) -> int:
         settings.allow,
         {member: settings.weights.get(member) for member in embeddings},
     )
-    with steps_bar("folds") as on_fold:
-        run = compare(
-            corpus,
-            contenders,
-            saved=saved,
-            split=settings.split,
-            n_folds=settings.n_folds,
-            folds=settings.fold_names,
-            search=settings.search,
-            show_leak=settings.show_leak,
-            speaker_normalise=settings.speaker_normalise,
-            wanted_accuracy=settings.wanted_accuracy,
-            seed=settings.seed,
-            title=settings.title,
-            cache=CACHE / "folds",
-            n_jobs=settings.n_jobs,
-            on_fold=on_fold,
-        )
-    folder = Path(settings.out or f"outputs/compare-{slug(str(settings.corpus))}-{slug(settings.split)}")
-    run = replace(run, audit=str(audit))
     mapped = None
     members = {each.name: each.members[0] for each in contenders}
-    shown = next((members[each.name] for each in (run.leading, *run.systems) if each.name in members), None)
-    if shown is not None:  # systems of finished runs have no embeddings here
-        mapped = Mapped(shown, tuple(shown.layers), Labels.of(corpus))
-    save_run(run, folder, asdict(settings), plots=settings.plots, mapped=mapped)
-    print(f"{run}\n\nwritten to {folder}")
+    name = settings.out or f"outputs/compare-{slug(str(settings.corpus))}-{slug(settings.split)}"
+    with mirrored(name) as out:
+        with steps_bar("folds") as on_fold:
+            run = compare(
+                corpus,
+                contenders,
+                saved=saved,
+                split=settings.split,
+                n_folds=settings.n_folds,
+                folds=settings.fold_names,
+                search=settings.search,
+                show_leak=settings.show_leak,
+                speaker_normalise=settings.speaker_normalise,
+                wanted_accuracy=settings.wanted_accuracy,
+                seed=settings.seed,
+                title=settings.title,
+                cache=CACHE / "folds",
+                n_jobs=settings.n_jobs,
+                on_fold=on_fold,
+            )
+        run = replace(run, audit=str(audit))
+        shown = next(
+            (members[each.name] for each in (run.leading, *run.systems) if each.name in members), None
+        )
+        if shown is not None:  # systems of finished runs have no embeddings here
+            mapped = Mapped(shown, tuple(shown.layers), Labels.of(corpus))
+        save_run(run, out.folder, asdict(settings), plots=settings.plots, mapped=mapped)
+    print(f"{run}\n\nwritten to {out}")
     return 0
 
 
@@ -365,18 +371,18 @@ def _run_cross(settings: CompareSettings) -> int:
         split = settings.make_split(corpus.select(rows), settings.seed)
         crossed.append(Corpus(name, kept, split, {found.encoder: found for found in embeddings.values()}))
     print(f"label map: {settings.label_map or 'none'}")
-    with steps_bar("folds") as on_fold:
-        crossing = cross_corpora(
-            crossed,
-            {"+".join(names[m] for m in members): [names[m] for m in members] for members in systems},
-            settings.search,
-            cache=CACHE / "folds",
-            n_jobs=settings.n_jobs,
-            on_fold=on_fold,
-        )
-    folder = Path(settings.out or f"outputs/cross-{'-'.join(map(slug, settings.cross))}")
-    save_crossing(crossing, folder, asdict(settings), plots=settings.plots)
-    print(f"\n{crossing}\n\nwritten to {folder}")
+    with mirrored(settings.out or f"outputs/cross-{'-'.join(map(slug, settings.cross))}") as out:
+        with steps_bar("folds") as on_fold:
+            crossing = cross_corpora(
+                crossed,
+                {"+".join(names[m] for m in members): [names[m] for m in members] for members in systems},
+                settings.search,
+                cache=CACHE / "folds",
+                n_jobs=settings.n_jobs,
+                on_fold=on_fold,
+            )
+        save_crossing(crossing, out.folder, asdict(settings), plots=settings.plots)
+    print(f"\n{crossing}\n\nwritten to {out}")
     return 0
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_transfer._command import CallableModule, SettingsError, command
 from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings
 from ser_transfer.interface.limits import InterfaceError, Limits
+from ser_transfer.places import local_folder
 
 if TYPE_CHECKING:
     import gradio as gr
 
 MFCC = "mfcc"  # short for the shipped baseline
 NO_BASELINE = "none"
+TABLES_BELOW = ("*metrics.json", "*predictions.parquet")
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -38,7 +39,11 @@ class DemoSettings(CorpusSettings):
     )
     weights: str | None = setting(None, help="file with the weights of the models' encoder, yamnet or vggish")
     device: str = setting("auto", help="auto (CUDA, then MPS, then CPU), or a torch device such as cuda:1")
-    runs: str | None = setting(None, help="folder of finished runs for the tab Compare, such as outputs/")
+    runs: str | None = setting(
+        None,
+        help="folder of finished runs for the tab Compare, such as outputs/; of one at a URL "
+        "the page shows what lies there when it starts",
+    )
     host: str = setting("127.0.0.1", help="address to listen on; 0.0.0.0 opens the page to the network")
     port: int | None = setting(None, help="default: the first free one from 7860 on")
     max_seconds: float = setting(
@@ -59,7 +64,8 @@ def demo(settings: DemoSettings) -> gr.Blocks:
 
     limits = Limits(max_seconds=settings.max_seconds, max_megabytes=settings.max_megabytes)
     corpus = None if settings.corpus is None else settings.load_corpus()
-    if settings.runs is not None and not Path(settings.runs).is_dir():
+    runs = None if settings.runs is None else local_folder(settings.runs, TABLES_BELOW)
+    if runs is not None and not runs.is_dir():
         raise SettingsError(
             f"there is no folder {settings.runs} of runs: leave --runs away, or make a run with: "
             "python -m ser_transfer.quickstart"
@@ -72,7 +78,7 @@ def demo(settings: DemoSettings) -> gr.Blocks:
     if settings.baseline != NO_BASELINE:
         name = MFCC_MODEL if settings.baseline == MFCC else settings.baseline
         baseline = EmotionModel.from_pretrained(name, device=settings.device)
-    return build_demo(models, baseline, runs=settings.runs, corpus=corpus, limits=limits)
+    return build_demo(models, baseline, runs=runs, corpus=corpus, limits=limits)
 
 
 def _run(settings: DemoSettings) -> int:

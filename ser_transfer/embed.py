@@ -10,26 +10,24 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from ser_transfer._bars import progress_bar
 from ser_transfer._command import CallableModule, SettingsError, command
 from ser_transfer._engine import EngineSettings
+from ser_transfer._passes import BAD_FILES, Pass, Passes
 from ser_transfer._ranks import Ranks, local_device, local_share
 from ser_transfer._setting import setting
 from ser_transfer._settings import CorpusSettings, EncoderSettings, StoreSettings
-from ser_transfer._together import Together
-from ser_transfer.audio import AudioError
 from ser_transfer.augment import Augmentation, Copies
 from ser_transfer.clusters import Cluster, ClusterEncoder
+from ser_transfer.corpora.streamed import StreamedDataset
 from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.fill import (
-    Encode,
     FillReport,
     encode_here,
     fill_store,
@@ -38,12 +36,9 @@ from ser_transfer.fill import (
     part_of,
 )
 from ser_transfer.store import Embeddings, EmbeddingStore, Frames, Part, stored_table
-from ser_transfer.store.files import explaining, make_folder, write_whole
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-BAD_FILES = "bad_files.tsv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +284,25 @@ def _embed_all(
         n_workers = settings.n_workers or local_share(os.cpu_count() or 1)
         settings = replace(settings, device=local_device(settings.device), n_workers=n_workers)
     copies = settings.copies()
-    corpus = settings.load_corpus()
+    if settings.streaming and (ranks is not None or copies is not None):
+        what = "several processes" if ranks is not None else "augmented copies"
+        raise SettingsError(f"--streaming goes without {what}: leave one of the two out")
+    corpus = settings.stream_corpus() if settings.streaming else settings.load_corpus()
+    passes = Passes(
+        str(settings.corpus), store, settings.skip_bad, settings.batch_seconds, settings.n_workers, ranks
+    )
+    wanted = _wanted(settings, cluster)
+    if isinstance(corpus, StreamedDataset):
+        bad = passes.as_it_comes(corpus, wanted)
+    else:
+        bad = passes.over(corpus, wanted, copies)
+    if ranks is not None and not ranks.is_first:
+        return 0
+    return passes.report_bad(bad)
+
+
+def _wanted(settings: EmbedSettings, cluster: Cluster | None) -> list[Pass]:
+    """Name the encoders, what is wanted of each, and who is to encode."""
     encoder = settings.load_encoder()
     parts = {encoder: [settings.kept_part(encoder)]}
     loading: dict[Encoder, Callable[..., Encoder]] = {encoder: settings.loading()}
@@ -299,69 +312,14 @@ def _embed_all(
         baseline = load_encoder(settings.baseline)
         parts[baseline] = [part_of(baseline)]
         loading[baseline] = partial(load_encoder, settings.baseline)
-    bad: dict[str, AudioError] = {}
-    for encoder in parts:
-        encode = encode_here if cluster is None else ClusterEncoder(cluster, loading[encoder]).encode
-        bad |= _fill(settings, corpus, store, encoder, parts[encoder], copies, ranks, encode)
-    if ranks is not None and not ranks.is_first:
-        return 0
-    return _report_bad(bad, store.root / BAD_FILES)
-
-
-def _fill(
-    settings: EmbedSettings,
-    corpus: Dataset,
-    store: EmbeddingStore,
-    encoder: Encoder,
-    parts: Sequence[Part],
-    copies: Copies | None,
-    ranks: Ranks | None,
-    encode: Encode,
-) -> dict[str, AudioError]:
-    """Encode the recordings, then their copies where there are to be any; return what is bad."""
-    bad: dict[str, AudioError] = {}
-    for of_these in (None,) if copies is None else (None, copies):
-        with progress_bar(f"{settings.corpus}: {encoder.name}") as advance:
-            together = None if ranks is None else Together(ranks, advance)
-            report = fill_store(
-                corpus,
-                encoder,
-                store,
-                parts[0],
-                frames=parts[1:],
-                copies=of_these,
-                skip_bad=settings.skip_bad,
-                batch_seconds=settings.batch_seconds,
-                n_workers=settings.n_workers,
-                on_recording=advance if together is None else together.on_recording,
-                share=None if together is None else together.share,
-                encode=encode,
-            )
-            if together is not None:
-                report = together.report(report)
-        if ranks is None or ranks.is_first:
-            print(report.summary(encoder.name, str(store.root)))
-        bad |= report.bad
-        if report.bad:  # and so are its copies
-            corpus = corpus.select([row for row, id_ in enumerate(corpus["utterance_id"]) if id_ not in bad])
-    return bad
-
-
-def _report_bad(bad: Mapping[str, AudioError], path: Path) -> int:
-    """List recordings that could not be used; return the exit code."""
-    if not bad:
-        return 0
-    lines = ["utterance_id\treason\tmessage"]
-    lines += [f"{id_}\t{error.reason}\t{error}" for id_, error in bad.items()]
-
-    def fill(file: BinaryIO) -> None:
-        file.write(("\n".join(lines) + "\n").encode("utf-8"))
-
-    with explaining(path):
-        make_folder(path.parent)
-        write_whole(path.parent, fill, lambda _: path.name)
-    print(f"error: {len(bad)} recordings could not be used; they are listed in {path}", file=sys.stderr)
-    return 1
+    return [
+        Pass(
+            encoder,
+            of_encoder,
+            encode_here if cluster is None else ClusterEncoder(cluster, loading[encoder]).encode,
+        )
+        for encoder, of_encoder in parts.items()
+    ]
 
 
 main = command(EmbedSettings, _run)

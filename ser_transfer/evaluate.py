@@ -25,6 +25,7 @@ from ser_transfer.encoders.pooled import Recording
 from ser_transfer.fill import SOURCE_COLUMNS
 from ser_transfer.labels import resolve_label_map
 from ser_transfer.model import SHIPPED_MODELS, EmotionModel, FrozenModel
+from ser_transfer.places import is_url, mirrored
 from ser_transfer.runs import Role, Run, System, save_run
 from ser_transfer.splits import Fold, Split
 from ser_transfer.store import Embeddings
@@ -50,7 +51,9 @@ class EvaluateSettings(StoreSettings, CorpusSettings):
         None, help=f"{SHARED_SPEAKERS}: score speakers that the model was trained on; stamped on every output"
     )
     title: str | None = setting(None, help="the corpus's name in tables and plots; default: --corpus")
-    out: str | None = setting(None, help="run folder; default: outputs/evaluate-<corpus>-<model>")
+    out: str | None = setting(
+        None, help="run folder, or a URL of one; default: outputs/evaluate-<corpus>-<model>"
+    )
     plots: bool = setting(True, help="draw the figures and the report")
 
 
@@ -207,41 +210,44 @@ def _run(settings: EvaluateSettings) -> int:
             f"{', '.join(SHIPPED_MODELS)}"
         )
     corpus = settings.load_corpus()
-    runs = []
-    roles: list[tuple[str | None, Role]] = [
-        (settings.model, "encoder"),
-        (settings.baseline_model, "baseline"),
-    ]
-    for folder, role in roles:
-        if folder is None:
-            continue
-        weights = settings.weights if role == "encoder" else None
-        model = load_model(folder, weights=weights)
-        embeddings = None
-        if isinstance(model, FrozenModel):
-            embeddings = computed_embeddings(
-                settings.store, corpus, model.encoder, pooling=model.pooling, title=settings.title
+    with mirrored(settings.out or f"outputs/evaluate-{settings.corpus}-{_slug(settings.model)}") as out:
+        runs = []
+        roles: list[tuple[str | None, Role]] = [
+            (settings.model, "encoder"),
+            (settings.baseline_model, "baseline"),
+        ]
+        for folder, role in roles:
+            if folder is None:
+                continue
+            weights = settings.weights if role == "encoder" else None
+            model = load_model(folder, weights=weights)
+            embeddings = None
+            if isinstance(model, FrozenModel):
+                embeddings = computed_embeddings(
+                    settings.store, corpus, model.encoder, pooling=model.pooling, title=settings.title
+                )
+            runs.append(
+                evaluate(
+                    model,
+                    corpus,
+                    embeddings,
+                    label_map=settings.label_map,
+                    title=settings.title,
+                    role=role,
+                    allow_shared_speakers=settings.allow == SHARED_SPEAKERS,
+                )
             )
-        runs.append(
-            evaluate(
-                model,
-                corpus,
-                embeddings,
-                label_map=settings.label_map,
-                title=settings.title,
-                role=role,
-                allow_shared_speakers=settings.allow == SHARED_SPEAKERS,
-            )
-        )
-    run = replace(runs[0], systems=tuple(system for each in runs for system in each.systems))
-    folder_out = Path(settings.out or f"outputs/evaluate-{settings.corpus}-{_slug(settings.model)}")
-    save_run(run, folder_out, asdict(settings), plots=settings.plots)
-    print(f"{run}\n\nwritten to {folder_out}")
+        run = replace(runs[0], systems=tuple(system for each in runs for system in each.systems))
+        save_run(run, out.folder, asdict(settings), plots=settings.plots)
+    print(f"{run}\n\nwritten to {out}")
     return 0
 
 
 def _slug(model: str) -> str:
     """Name a model in the name of a folder: its run, or its Hub id."""
+    if is_url(model):
+        above, _, last = model.rstrip("/").rpartition("/")
+        return above.rpartition("/")[2] if last == "model" else last
     folder = Path(model)
     if folder.is_file():
         return folder.name

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_transfer._bars import progress_bar
@@ -29,6 +28,7 @@ from ser_transfer.exploration import (
     save_exploration,
     take_apart,
 )
+from ser_transfer.places import mirrored
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,7 +47,9 @@ class ExploreSettings(CorpusSettings):
     n_workers: int | None = setting(None, help="clips measured at once; default: one per core")
     title: str | None = setting(None, help="the corpus's name on the page; default: its own, or --corpus")
     out: str | None = setting(
-        None, help="folder for the page, the figures and clips.csv; default: outputs/explore-<corpus>"
+        None,
+        help="folder, or a URL of one, for the page, the figures and clips.csv; default: "
+        "outputs/explore-<corpus>",
     )
 
 
@@ -122,18 +124,18 @@ def _examples(corpus: Dataset, clips: list[Clip], speaker: str | None, sentence:
 
 
 def _run(settings: ExploreSettings) -> None:
-    seen = explore(
-        settings.load_corpus(),
-        max_clips=settings.max_clips,
-        speaker=settings.speaker,
-        sentence=settings.sentence,
-        seed=settings.seed,
-        n_workers=settings.n_workers,
-        title=settings.title,
-    )
-    folder = Path(settings.out or f"outputs/explore-{settings.corpus}")
-    save_exploration(seen, folder)
-    print(f"{seen}\n\nwritten to {folder}: open {folder / 'explore.html'}")
+    with mirrored(settings.out or f"outputs/explore-{settings.corpus}") as out:
+        seen = explore(
+            settings.load_corpus(),
+            max_clips=settings.max_clips,
+            speaker=settings.speaker,
+            sentence=settings.sentence,
+            seed=settings.seed,
+            n_workers=settings.n_workers,
+            title=settings.title,
+        )
+        save_exploration(seen, out.folder)
+    print(f"{seen}\n\nwritten to {out}: open {out}/explore.html")
 
 
 main = command(ExploreSettings, _run)

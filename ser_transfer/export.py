@@ -29,6 +29,7 @@ from ser_transfer.exporting import (
     signals,
 )
 from ser_transfer.model import EmotionModel
+from ser_transfer.places import is_url, put_together
 from ser_transfer.results import find_recordings
 
 if TYPE_CHECKING:
@@ -145,22 +146,32 @@ def _run(settings: ExportSettings) -> None:
     model = EmotionModel.from_pretrained(
         name, revision=settings.revision, weights=settings.weights, device="cpu"
     )
-    print(export(model, out, check=files, quantised=settings.quantise))
+    if is_url(out):
+        above, _, file = out.rpartition("/")
+        with put_together(above, last=file) as part:
+            made = export(model, part / file, check=files, quantised=settings.quantise)
+            told = str(made).replace(str(part), above)
+        print(told)
+    else:
+        print(export(model, out, check=files, quantised=settings.quantise))
     print(f"ask it: python -m ser_transfer.predict call.wav --model {out}")
 
 
-def _out(name: str, out: str | None) -> Path:
+def _out(name: str, out: str | None) -> str:
     """Say where the file goes."""
     if name.lower().endswith(ONNX_SUFFIX):
         raise SettingsError(f"{name} is an ONNX file already: give the model that it was made of")
+    if out is None and is_url(name):
+        run, _, last = name.rstrip("/").rpartition("/")  # of a run, the run has the file
+        return f"{run if last == 'model' else name.rstrip('/')}/{ONNX_FILE}"
     if out is None:
         place = place_for(name)
         if place is None:
             raise SettingsError(f"{name} is no folder of yours to write to: give --out {ONNX_FILE}")
-        return place
+        return str(place)
     if Path(out).suffix.lower() != ONNX_SUFFIX:
         raise SettingsError(f"{out} is no name of an ONNX file: give --out {out.rstrip('/')}{ONNX_SUFFIX}")
-    return Path(out)
+    return out
 
 
 _main = command(ExportSettings, _run, words="model")

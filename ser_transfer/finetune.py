@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 from ser_transfer._bars import training_bar
 from ser_transfer._command import CallableModule, command
 from ser_transfer._setting import setting
-from ser_transfer._settings import CorpusSettings, SplitSettings, StoreSettings, TrainingSettings
+from ser_transfer._settings import (
+    RESUMED_FROM,
+    CorpusSettings,
+    SplitSettings,
+    StoreSettings,
+    TrainingSettings,
+)
 from ser_transfer._stored import computed_embeddings, refused_if_leaky
 from ser_transfer.cross_validation import Labels, Search, cross_validate, majority_floor, mean_temperature
 from ser_transfer.encoders import load_encoder
@@ -28,6 +34,7 @@ from ser_transfer.finetuning.settings import (
     NetworkSettings,
     Optimisation,
 )
+from ser_transfer.places import Output, mirrored
 from ser_transfer.runs import MAJORITY, WANTED_ACCURACY, Role, Run, System, provenance, retire_run, save_run
 from ser_transfer.splits import make_split
 
@@ -63,7 +70,9 @@ class FinetuneSettings(
         None, help="of its row in tables, to tell runs apart; default: the encoder and what was done to it"
     )
     title: str | None = setting(None, help="the corpus's name in tables and plots; default: --corpus")
-    out: str | None = setting(None, help="run folder; default: outputs/finetune-<corpus>-<encoder>-<split>")
+    out: str | None = setting(
+        None, help="run folder, or a URL of one; default: outputs/finetune-<corpus>-<encoder>-<split>"
+    )
     plots: bool = setting(True, help="draw the figures and the report")
 
     @property
@@ -175,15 +184,21 @@ def system_name(settings: NetworkSettings) -> str:
 
 
 def _run(settings: FinetuneSettings) -> int:
+    with mirrored(settings.out or default_folder(settings), reads=RESUMED_FROM, resumes=True) as out:
+        return _run_into(out, settings)
+
+
+def _run_into(out: Output, settings: FinetuneSettings) -> int:
     from ser_transfer.finetuning import InterruptedTraining, end_training, make_accelerator
 
-    folder = Path(settings.out) if settings.out else default_folder(settings)
+    folder = out.folder
+    commit = settings.committing(out)
     accelerator = make_accelerator(
         settings.finetuning.optimisation, folder, device=settings.device, tracker=settings.tracker
     )
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            settings.begin(folder, (folder / "folds",))
+            settings.begin(out, (folder / "folds",))
         corpus = settings.load_corpus()
         keys = keys_by_id(corpus)
         baseline = None
@@ -199,6 +214,7 @@ def _run(settings: FinetuneSettings) -> int:
         def on_step(fold: str, step: Step) -> None:
             if accelerator.is_main_process:
                 retire_run(folder)  # of other settings, or started over: its networks are being replaced
+            commit(fold, step)
             uar = "" if step.best_score is None else f", validation UAR {step.best_score:.3f}"
             advance(fold, step.step, step.n_steps, f"loss {step.loss:.3f}{uar}", step.n_clips)
 
@@ -222,13 +238,14 @@ def _run(settings: FinetuneSettings) -> int:
             )
         except InterruptedTraining as error:
             if accelerator.is_main_process:
-                print(f"interrupted: {error}", file=sys.stderr)
+                print(f"interrupted: {out.named(error)}", file=sys.stderr)
+            out.is_finished = False
             end_training(accelerator)
             return 128 + (error.signal or signal.SIGTERM)
     if accelerator.is_main_process:
         run = replace(run, audit=str(audit))
         save_run(run, folder, asdict(settings), plots=settings.plots, keep_model=settings.keeps_model)
-        print(f"{run}\n\nwritten to {folder}")
+        print(f"{run}\n\nwritten to {out}")
     end_training(accelerator)
     return 0
 

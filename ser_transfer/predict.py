@@ -11,8 +11,8 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from ser_transfer._settings import Backend, load_model
 from ser_transfer.audio import AudioError, duration_seconds
 from ser_transfer.clusters import ClusterModel
 from ser_transfer.model import SHIPPED_MODEL, SHIPPED_MODELS, EmotionModel
+from ser_transfer.places import Output, is_url, mirrored
 from ser_transfer.results import (
     BASELINE,
     MODEL,
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from ser_transfer.transcription import Transcriber
 
 MOST_PRINTED = 200  # rows of a table that people read on a screen
+COMMIT_SECONDS = 60.0  # between two times that the journal of an output at a URL is put there
+TIMELINES_JOURNAL = "timelines.journal"
 MOST_TOLD = 10  # errors, one by one; the table has all of them
 
 
@@ -85,8 +88,9 @@ class _AskingSettings:
     )
     out: str | None = setting(
         None,
-        help="results.csv, .jsonl or .parquet; with --timeline a folder. What was answered is kept beside it "
-        "in a .journal, and the same command goes on from there. Default: a table on the screen",
+        help="results.csv, .jsonl or .parquet, or its URL; with --timeline a folder. What was answered is "
+        "kept beside it in a .journal, and the same command goes on from there. Default: a table on the "
+        "screen",
     )
     restart: bool = setting(False, help="throw the results in --out away and start over")
     device: str = setting("auto", help="auto (CUDA, then MPS, then CPU), or a torch device such as cuda:1")
@@ -145,6 +149,10 @@ class PredictSettings(EngineSettings, TimelineSettings, _AskingSettings):
         stray = [f"--{name.replace('_', '-')}" for name in stray if name != "min_confidence"]
         if stray and not self.timeline:
             raise SettingsError(f"{', '.join(stray)} says how to follow a recording: add --timeline")
+        if self.out is not None and is_url(self.out) and "/" not in self.out.partition("://")[2]:
+            raise SettingsError(
+                f"{self.out} names no file or folder in a bucket: give --out {self.out}/results"
+            )
         if self.out is not None and not self.timeline:
             check_table(Path(self.out))
         self.check_engine(
@@ -198,6 +206,7 @@ def _ask(
     parts: Mapping[str, EmotionModel],
     transcriber: Transcriber | None,
     n_workers: int | None,
+    out: Output | None = None,
     asked: Mapping[str, Answering] | None = None,
 ) -> int:
     """Ask everyone what is not in the journal, one after the other; return how many questions that were."""
@@ -206,11 +215,24 @@ def _ask(
         of_part = files if part == MODEL else usable(journal, files)
         with progress_bar(model.name) as advance:
             whom = model if asked is None else asked[part]
-            n_asked += ask_model(journal, part, whom, of_part, n_workers=n_workers, on_recording=advance)
+            told = _committing(out, advance)
+            n_asked += ask_model(journal, part, whom, of_part, n_workers=n_workers, on_recording=told)
     if transcriber is not None:
         with progress_bar(transcriber.name) as advance:
-            n_asked += ask_words(journal, transcriber, usable(journal, files), on_recording=advance)
+            told = _committing(out, advance)
+            n_asked += ask_words(journal, transcriber, usable(journal, files), on_recording=told)
     return n_asked
+
+
+def _committing(out: Output | None, advance: Callable[[int, float], object]) -> Callable[[int, float], None]:
+    """Put the journal where an output at a URL belongs, now and then."""
+
+    def told(n_recordings: int, seconds: float) -> None:
+        advance(n_recordings, seconds)
+        if out is not None:
+            out.commit(every_seconds=COMMIT_SECONDS)
+
+    return told
 
 
 def _table(
@@ -252,10 +274,10 @@ def _run(settings: PredictSettings) -> int:
 
         transcriber = Transcriber.load(settings.transcribe, device=settings.device)
     try:
-        with closing(_journal(settings, files, parts)) as journal:
+        with _output(settings) as out, closing(_journal(settings, out, files, parts)) as journal:
             if settings.timeline:
-                return _follow(settings, journal, files, parts[MODEL], transcriber)
-            return _answer(settings, journal, files, parts, transcriber)
+                return _follow(settings, out, journal, files, parts[MODEL], transcriber)
+            return _answer(settings, out, journal, files, parts, transcriber)
     except KeyboardInterrupt:
         if settings.out is not None:
             raise
@@ -281,16 +303,38 @@ def _introduction(model: EmotionModel, name: str) -> str:
     return line
 
 
-def _journal(settings: PredictSettings, files: Sequence[str], parts: Mapping[str, EmotionModel]) -> Journal:
-    """Open the journal beside the output, or one that is not kept."""
+@contextmanager
+def _output(settings: PredictSettings) -> Iterator[Output | None]:
+    """Give the folder that the answers go to: of timelines the output itself, else the one it lies in."""
     if settings.out is None:
+        yield None
+        return
+    if settings.timeline:
+        with mirrored(
+            settings.out, reads=(TIMELINES_JOURNAL,), last=(TIMELINES_JOURNAL,), resumes=True
+        ) as out:
+            yield out
+        return
+    above, name = os.path.split(settings.out)
+    where = above if is_url(settings.out) else Path(settings.out).parent
+    journal = f"{name}.journal"
+    with mirrored(where, reads=(journal,), names=(journal, name), last=(name,), resumes=True) as out:
+        yield out
+
+
+def _journal(
+    settings: PredictSettings, out: Output | None, files: Sequence[str], parts: Mapping[str, EmotionModel]
+) -> Journal:
+    """Open the journal beside the output, or one that is not kept."""
+    if out is None or settings.out is None:
         return Journal()
-    out = Path(settings.out)
-    path = out / "timelines.journal" if settings.timeline else out.with_name(f"{out.name}.journal")
-    if out.is_file() and not path.is_file() and not settings.restart:
+    table = out.folder / Path(settings.out).name
+    path = out.folder / TIMELINES_JOURNAL if settings.timeline else table.with_name(f"{table.name}.journal")
+    is_there = Path(settings.out).is_file() if settings.timeline else table.is_file()
+    if is_there and not path.is_file() and not settings.restart:
         raise ResultsError(
-            f"{out} is there already, and {path.name}, which would say what of, is not: name another --out, "
-            "or write over it with --restart"
+            f"{settings.out} is there already, and {path.name}, which would say what of, is not: name "
+            "another --out, or write over it with --restart"
         )
     follows_from: dict[str, object] = {
         part: f"{model.name} ({model.fingerprint[:12]})" for part, model in parts.items()
@@ -303,6 +347,7 @@ def _journal(settings: PredictSettings, files: Sequence[str], parts: Mapping[str
 
 def _answer(
     settings: PredictSettings,
+    out: Output | None,
     journal: Journal,
     files: Sequence[str],
     parts: Mapping[str, EmotionModel],
@@ -318,12 +363,14 @@ def _answer(
                 BASELINE: partial(load_model, settings.baseline or ""),
             }
             asked = {part: ClusterModel(cluster, model, loading[part]) for part, model in parts.items()}
-        n_asked = _ask(journal, files, parts, transcriber, settings.n_workers, asked)
+        n_asked = _ask(journal, files, parts, transcriber, settings.n_workers, out, asked)
     table = _table(journal, files, parts, settings.min_confidence, transcriber)
-    if settings.out is None:
+    if out is None or settings.out is None:
         print(table)
-    elif n_asked or journal.n_gone or not Path(settings.out).is_file():
-        write_table(Path(settings.out), table)
+    else:
+        path = out.folder / Path(settings.out).name
+        if n_asked or journal.n_gone or not path.is_file():
+            write_table(path, table)
     told = []
     if settings.min_confidence is not None:
         told.append(f"{table.n_abstained} below {settings.min_confidence:g}, without an emotion")
@@ -336,6 +383,7 @@ def _answer(
 
 def _follow(
     settings: PredictSettings,
+    out: Output | None,
     journal: Journal,
     files: Sequence[str],
     model: EmotionModel,
@@ -345,15 +393,20 @@ def _follow(
     following = settings.of_timelines
     with steps_bar(model.name) as advance:
         on_progress = _by_seconds(files, advance)
-        if settings.out is None:
+        if out is None:
             [file] = files
             timeline = followed(file, model, following, transcriber, partial(on_progress, file))
         else:
-            paths = timeline_paths(files, Path(settings.out), settings.format)
+            paths = timeline_paths(files, out.folder, settings.format)
+
+            def on_seconds(file: str, seconds: float) -> None:
+                on_progress(file, seconds)
+                out.commit(every_seconds=COMMIT_SECONDS)
+
             n_asked = follow_into(
-                journal, model, following, paths, transcriber=transcriber, on_progress=on_progress
+                journal, model, following, paths, out, transcriber=transcriber, on_progress=on_seconds
             )
-    if settings.out is None:
+    if out is None:
         print(segments_table(timeline))
         return 0
     n_segments = sum((journal.get(TIMELINE, file) or {}).get("n_segments", 0) for file in files)

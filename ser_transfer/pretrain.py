@@ -11,18 +11,19 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_transfer._bars import training_bar
 from ser_transfer._command import CallableModule, SettingsError, as_flags, command
 from ser_transfer._setting import setting
-from ser_transfer._settings import CorpusSettings, SplitSettings, TrainingSettings
+from ser_transfer._settings import RESUMED_FROM, CorpusSettings, SplitSettings, TrainingSettings
 from ser_transfer._stored import refused_if_leaky
 from ser_transfer.fill import keys_by_id
 from ser_transfer.finetuning.pretraining import MaskedBatchSettings, ObjectiveSettings, Pretraining
 from ser_transfer.finetuning.settings import Optimisation
+from ser_transfer.places import Output, mirrored
 from ser_transfer.splits import make_split
 from ser_transfer.tables import text_table
 
@@ -51,8 +52,8 @@ class PretrainSettings(
     title: str | None = setting(None, help="the corpus's name in tables; default: --corpus")
     out: str | None = setting(
         None,
-        help="run folder; default: outputs/pretrain-<corpus>-<encoder>-<split>, or -transductive with "
-        "--all-speakers",
+        help="run folder, or a URL of one; default: outputs/pretrain-<corpus>-<encoder>-<split>, or "
+        "-transductive with --all-speakers",
     )
 
     @property
@@ -185,18 +186,24 @@ def pretrain(
 
 
 def _run(settings: PretrainSettings) -> int:
+    if settings.all_speakers and settings.folds is not None:
+        raise SettingsError("--all-speakers trains one model on everyone: leave --folds out")
+    with mirrored(settings.out or default_folder(settings), reads=RESUMED_FROM, resumes=True) as out:
+        return _run_into(out, settings)
+
+
+def _run_into(out: Output, settings: PretrainSettings) -> int:
     from ser_transfer.finetuning import InterruptedTraining, end_training, make_accelerator
     from ser_transfer.finetuning.pretraining import HEARS_ALL
 
-    if settings.all_speakers and settings.folds is not None:
-        raise SettingsError("--all-speakers trains one model on everyone: leave --folds out")
-    folder = Path(settings.out) if settings.out else default_folder(settings)
+    folder = out.folder
+    commit = settings.committing(out)
     accelerator = make_accelerator(
         settings.pretraining.optimisation, folder, device=settings.device, tracker=settings.tracker
     )
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            settings.begin(folder, (folder / "folds", folder / HEARS_ALL))
+            settings.begin(out, (folder / "folds", folder / HEARS_ALL))
         corpus = settings.load_corpus()
         if not settings.all_speakers:
             keys = keys_by_id(corpus)
@@ -204,6 +211,7 @@ def _run(settings: PretrainSettings) -> int:
     with training_bar(str(settings.encoder), shown=accelerator.is_main_process) as advance:
 
         def on_step(fold: str, step: Step) -> None:
+            commit(fold, step)
             advance(fold, step.step, step.n_steps, f"loss {step.loss:.3f}", step.n_clips)
 
         n_done: dict[str, int] = {}
@@ -230,13 +238,15 @@ def _run(settings: PretrainSettings) -> int:
             )
         except InterruptedTraining as error:
             if accelerator.is_main_process:
-                print(f"interrupted: {error}", file=sys.stderr)
+                print(f"interrupted: {out.named(error)}", file=sys.stderr)
+            out.is_finished = False
             end_training(accelerator)
             return 128 + (error.signal or signal.SIGTERM)
     if accelerator.is_main_process:
+        run = replace(run, models=out.named(run.models))
         _write(run, folder, asdict(settings))
         how = "" if settings.all_speakers else " on the same folds"
-        print(f"{run}\n\nwritten to {folder}; to fine-tune it{how}:\n{_next(run, settings)}")
+        print(f"{run}\n\nwritten to {out}; to fine-tune it{how}:\n{_next(run, settings)}")
     end_training(accelerator)
     return 0
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from ser_transfer._bars import progress_bar
 from ser_transfer._command import CallableModule, command
@@ -20,6 +19,7 @@ from ser_transfer.corpora.synthetic import load_synthetic, synthesise_corpus
 from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.encoders.local import encoders_at_hand
 from ser_transfer.fill import fill_store, part_of
+from ser_transfer.places import mirrored
 from ser_transfer.runs import Run, save_run
 from ser_transfer.store import EmbeddingStore
 from ser_transfer.train import train
@@ -97,7 +97,8 @@ def quickstart(settings: QuickstartSettings) -> Run:
             )
         )
     run = Run.joined(runs)
-    save_run(run, Path(settings.out), asdict(settings))
+    with mirrored(settings.out) as out:
+        save_run(run, out.folder, asdict(settings))
     return run
 
 

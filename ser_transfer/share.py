@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
@@ -27,6 +28,8 @@ from ser_transfer.embed import EmbedSettings
 from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.fill import keys_by_id
 from ser_transfer.hub import push_folder
+from ser_transfer.places import is_url, local_folder
+from ser_transfer.runs.files import NOT_READ
 from ser_transfer.sharing.corpus_rows import dataset_id_of
 from ser_transfer.sharing.embeddings import Embedded, embeddings_repository
 from ser_transfer.sharing.models import model_repository
@@ -46,7 +49,7 @@ class ShareSettings:
     """Share what a run made on the Hugging Face Hub: its model, its embeddings, its results, or a page."""
 
     run_and_id: tuple[str, ...] = setting(
-        (), help="folder of a run, then owner/name on the Hub; the same as giving them first"
+        (), help="folder or URL of a run, then owner/name on the Hub; the same as giving them first"
     )
     part: Part = setting(
         "model",
@@ -72,10 +75,10 @@ class ShareSettings:
         False, help="keep the names of speakers of an unpublished corpus; without, digests of them are shared"
     )
 
-    @property
+    @cached_property
     def run(self) -> Path:
-        """The run's folder."""
-        return Path(self.run_and_id[0])
+        """The run's folder; of one at a URL, what is read of it."""
+        return local_folder(self.run_and_id[0], without=NOT_READ)
 
     @property
     def repo_id(self) -> str:
@@ -97,6 +100,8 @@ class ShareSettings:
             raise SettingsError(
                 "give a run and its name on the Hub: python -m ser_transfer.share outputs/RUN user/name"
             )
+        if self.dry_run and self.out is None and is_url(self.run_and_id[0]):
+            raise SettingsError(f"{self.run_and_id[0]} is a URL: say where --dry-run writes, --out {STAGED}")
         if self.out is not None and not self.dry_run:
             raise SettingsError("--out says where --dry-run writes: add --dry-run, or leave --out away")
         if self.space and self.part != "model":

@@ -40,6 +40,7 @@ from ser_transfer.fill import keys_by_id
 from ser_transfer.heads import SEQUENCE_HEADS
 from ser_transfer.model import FrozenModel, SequenceModel
 from ser_transfer.model.fitting import keep_model, keep_sequence_model, training_facts
+from ser_transfer.places import mirrored
 from ser_transfer.runs import MAJORITY, WANTED_ACCURACY, Mapped, Run, System, provenance, save_run
 from ser_transfer.splits import Split, make_split
 from ser_transfer.store import Embeddings, Frames
@@ -79,7 +80,9 @@ class TrainSettings(SharedSettings, StoreSettings, SplitSettings, EncoderSetting
     )
     baseline: str = setting("mfcc", help="handcrafted encoder to set beside it, or none")
     title: str | None = setting(None, help="the corpus's name in tables and plots; default: --corpus")
-    out: str | None = setting(None, help="run folder; default: outputs/<corpus>-<encoder>-<head>-<split>")
+    out: str | None = setting(
+        None, help="run folder, or a URL of one; default: outputs/<corpus>-<encoder>-<head>-<split>"
+    )
     plots: bool = setting(True, help="draw the figures of the run")
     keep_model: bool = setting(
         True,
@@ -232,7 +235,7 @@ class _Given:
 
 
 def _stored(settings: TrainSettings) -> _Given:
-    corpus = settings.load_corpus()
+    corpus = settings.load_corpus(hears=False)
     keys = keys_by_id(corpus)
     encoder = settings.load_encoder()
     # --layers says which are read here, and of embed which are kept: it keeps all.
@@ -305,30 +308,32 @@ def _run(settings: TrainSettings) -> int:
         {str(settings.encoder): settings.weights},
         found.shared,
     )
-    run = train(
-        corpus,
-        given,
-        baseline=baseline,
-        split=settings.split,
-        n_folds=settings.n_folds,
-        folds=settings.fold_names,
-        head=settings.head_choice,
-        layers=settings.layers,
-        n_draws=settings.n_draws,
-        show_leak=settings.show_leak,
-        speaker_normalise=settings.speaker_normalise,
-        wanted_accuracy=settings.wanted_accuracy,
-        seed=settings.seed,
-        title=settings.title,
-    )
-    run = replace(run, audit=str(audit))
-    folder = Path(settings.out) if settings.out else default_folder(settings)
     mapped = None
     if isinstance(given, Embeddings):
         mapped = Mapped(given, layer_names(given, settings.layers) or tuple(given.layers), Labels.of(corpus))
-    write_model = model_of(run, corpus, given, found.encoder).save if settings.keeps_model else None
-    save_run(run, folder, asdict(settings), plots=settings.plots, mapped=mapped, write_model=write_model)
-    print(f"{run}\n\nwritten to {folder}")
+    with mirrored(settings.out or default_folder(settings)) as out:
+        run = train(
+            corpus,
+            given,
+            baseline=baseline,
+            split=settings.split,
+            n_folds=settings.n_folds,
+            folds=settings.fold_names,
+            head=settings.head_choice,
+            layers=settings.layers,
+            n_draws=settings.n_draws,
+            show_leak=settings.show_leak,
+            speaker_normalise=settings.speaker_normalise,
+            wanted_accuracy=settings.wanted_accuracy,
+            seed=settings.seed,
+            title=settings.title,
+        )
+        run = replace(run, audit=str(audit))
+        write_model = model_of(run, corpus, given, found.encoder).save if settings.keeps_model else None
+        save_run(
+            run, out.folder, asdict(settings), plots=settings.plots, mapped=mapped, write_model=write_model
+        )
+    print(f"{run}\n\nwritten to {out}")
     return 0
 
 

@@ -30,6 +30,7 @@ ROWS = (
     {"interface", "clusters"},
     {"_bars", "_ranks"},
     {"_together"},
+    {"_passes"},
     {"_command"},
     {"_settings", "_stored", "_engine"},
     {"embed", "tidy", "audit", "explore"},

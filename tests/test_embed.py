@@ -7,9 +7,10 @@ import soundfile
 
 import ser_transfer.embed
 from ser_transfer import embed, load_corpus
+from ser_transfer._passes import BAD_FILES
 from ser_transfer.audio import AudioError, read_audio
 from ser_transfer.augment import Augmentation, AugmentationError, Copies
-from ser_transfer.embed import BAD_FILES, embed_augmented, embed_frames
+from ser_transfer.embed import embed_augmented, embed_frames
 from ser_transfer.encoders import EncoderError, HiddenStates
 from ser_transfer.fill import fill_store, frames_part_of, part_of
 from ser_transfer.store import Embeddings, EmbeddingStore, Frames, StoreError

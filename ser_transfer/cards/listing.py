@@ -13,9 +13,12 @@ from typing import Any
 
 from ser_transfer.cards.run import RECIPE, is_of_one_model
 from ser_transfer.cards.writing import interval, number, plain
+from ser_transfer.places import local_folder
 from ser_transfer.runs.files import METRICS
 from ser_transfer.runs.found import run_folders
 from ser_transfer.tables import text_table
+
+LISTED = (f"*{RECIPE}", f"*{METRICS}", "*model/*config.json")
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,11 @@ def runs_in(folder: str | Path) -> list[ListedRun]:
     keep no model of emotions (`compare`, `evaluate`, `pretrain`) are not listed.
 
     Args:
-        folder: Such as ``outputs/``, or the folder of one run. One that is not there has no runs.
+        folder: Such as ``outputs/``, or the folder of one run, here or at a URL. One that is not there has no
+            runs.
     """
-    found = [run for name, path in run_folders(Path(folder)) if (run := _listed(name, path)) is not None]
+    root = local_folder(folder, LISTED)
+    found = [run for name, path in run_folders(root) if (run := _listed(name, path)) is not None]
     return sorted(
         found,
         key=lambda run: (

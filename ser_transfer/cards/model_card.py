@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser_transfer._files import written_together
 from ser_transfer.cards.corpus import TrainingCorpus, training_corpus
 from ser_transfer.cards.errors import CardError
 from ser_transfer.cards.figures import card_figures
@@ -16,6 +15,8 @@ from ser_transfer.cards.reading import read_card_run
 from ser_transfer.cards.run import CardRun
 from ser_transfer.cards.sections import body
 from ser_transfer.cards.writing import plain
+from ser_transfer.places import local_folder, put_together
+from ser_transfer.runs.files import NOT_READ
 
 README = "README.md"
 
@@ -41,13 +42,13 @@ class ModelCard:
         """Write `README.md` and its figures; what stood there stays whole until its successor does.
 
         Args:
-            folder: Made if it is not there.
+            folder: Made if it is not there; or a URL.
 
         Raises:
             CardError: If a file cannot be written.
         """
         try:
-            with written_together(folder, last=README) as part:  # the text last: it names the others
+            with put_together(folder, last=README) as part:  # the text last: it names the others
                 for name, content in {**self.figures, README: self.text.encode("utf-8")}.items():
                     (part / name).write_bytes(content)
         except OSError as error:
@@ -81,7 +82,7 @@ def card_of_run(
     """
     if repo_id is not None:
         check_repo_id(repo_id)
-    run = read_card_run(Path(folder), part)
+    run = read_card_run(local_folder(folder, without=NOT_READ), part)
     corpus = training_corpus(run)
     title = plain(title) if title is not None else ""
     title = title or default_title(run, corpus)

@@ -20,6 +20,7 @@ from ser_transfer.corpora.iemocap import IEMOCAP, load_iemocap
 from ser_transfer.corpora.mapping import apply_label_map
 from ser_transfer.corpora.ravdess import RAVDESS, load_ravdess
 from ser_transfer.corpora.savee import SAVEE, load_savee
+from ser_transfer.corpora.streamed import StreamedDataset
 from ser_transfer.corpora.synthetic import load_synthetic
 from ser_transfer.corpora.table import load_table
 from ser_transfer.corpora.tess import TESS, load_tess
@@ -33,6 +34,7 @@ __all__ = [
     "CorpusCard",
     "CorpusError",
     "CorpusWarning",
+    "StreamedDataset",
     "Utterance",
     "apply_label_map",
     "corpus_dataset",
@@ -76,6 +78,7 @@ def load_corpus(
     dataset_config: str | None = None,
     dataset_split: str | None = None,
     dataset_revision: str | None = None,
+    streaming: bool = False,
 ) -> Dataset:
     """Load a corpus: one row per utterance, the same columns whatever it was.
 
@@ -103,6 +106,8 @@ def load_corpus(
         dataset_config: For ``dataset``: its configuration.
         dataset_split: For ``dataset``: its split, or several, ``train+test``.
         dataset_revision: For ``dataset``: the commit of its Hub repository.
+        streaming: For ``dataset``: labels and store keys, as ``embed --streaming`` has kept them, without any
+            audio.
 
     Raises:
         CorpusError: If the corpus cannot be read, its name is unknown, or a setting does not fit it.
@@ -122,6 +127,7 @@ def load_corpus(
         "dataset_config": dataset_config,
         "dataset_split": dataset_split,
         "dataset_revision": dataset_revision,
+        "streaming": streaming or None,
     }
     if name not in CORPORA:
         raise CorpusError(f"no corpus is called {name!r}; known are {', '.join(CORPORA)}")

@@ -12,6 +12,7 @@ from ser_transfer.corpora._columns import ColumnNames, report_unlabelled, uttera
 from ser_transfer.corpora._names import ids_of_paths
 from ser_transfer.corpora._rows import COLUMNS, CorpusError, corpus_dataset
 from ser_transfer.corpora._scan import checked_place, is_file
+from ser_transfer.corpora.streamed import COLUMN_SETTINGS, kept_corpus
 from ser_transfer.places import is_url
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def load_hub_dataset(
     end_column: str | None = None,
     emotion_codes: Mapping[str, str | None] | None = None,
     language: str | None = None,
+    streaming: bool = False,
 ) -> Dataset:
     """Load a dataset that has a column of audio and a column of emotions.
 
@@ -52,6 +54,8 @@ def load_hub_dataset(
         end_column: End of the segment, in seconds.
         emotion_codes: The dataset's names or codes to emotions; None leaves rows out.
         language: ISO 639-1 code of all recordings, where no column tells it.
+        streaming: Take what `StreamedDataset` has kept of it: labels and store keys, and no audio. Nothing is
+            downloaded.
 
     Raises:
         CorpusError: If the dataset, a split or a column is not there, or ids repeat.
@@ -59,8 +63,14 @@ def load_hub_dataset(
     """
     from datasets import concatenate_datasets
 
+    if streaming:
+        named = (audio_column, emotion_column, speaker_column, id_column, start_column, end_column)
+        given: dict[str, Any] = dict(zip(COLUMN_SETTINGS, named, strict=True))
+        given |= {"dataset_config": dataset_config, "dataset_split": dataset_split}
+        given |= {"dataset_revision": dataset_revision, "emotion_codes": emotion_codes, "language": language}
+        return kept_corpus(root, given)
     where = f"dataset {root}"
-    rows = _chosen(where, _splits(root, dataset_config, dataset_revision), dataset_split)
+    rows = chosen_splits(where, _splits(root, dataset_config, dataset_revision), dataset_split)
     names = ColumnNames(
         audio_column, emotion_column, speaker_column, id_column, start_column, end_column
     ).resolved(where, rows.column_names)
@@ -108,7 +118,7 @@ def _splits(
     return {"train": loaded} if isinstance(loaded, Dataset) else loaded
 
 
-def _chosen(where: str, splits: Mapping[str, Dataset], names: str | None) -> Dataset:
+def chosen_splits(where: str, splits: Mapping[str, Dataset], names: str | None) -> Dataset:
     """Return the splits that the user named, one after another, or the only one."""
     from datasets import concatenate_datasets
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from ser_transfer.encoders.base import EncoderError
 from ser_transfer.encoders.weight_files import sha256_of
-from ser_transfer.hub import HubError, UnreachableError, in_one_line, patiently
+from ser_transfer.hub import HubError, UnreachableError, fetch_from_url, in_one_line, patiently
+from ser_transfer.places import is_url
 
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 # Read with torch's weights_only loader, which builds tensors and runs no code of the file.
@@ -85,7 +86,7 @@ def find_checkpoint(name: str, *, revision: str | None = None, with_weights: boo
     network; only what is missing is downloaded.
 
     Args:
-        name: A folder, a Hub id such as ``microsoft/wavlm-large``, or, without weights, a name of
+        name: A folder, its URL, a Hub id such as ``microsoft/wavlm-large``, or, without weights, a name of
             `ARCHITECTURES`.
         revision: Branch, tag or commit of the Hub id. Without it ``main``, as the cache last saw it.
         with_weights: False where the architecture alone is wanted.
@@ -96,7 +97,7 @@ def find_checkpoint(name: str, *, revision: str | None = None, with_weights: boo
     """
     if name in ARCHITECTURES and not with_weights:
         return Checkpoint(name, ARCHITECTURES[name], preprocessor=None)
-    folder = Path(name).expanduser()
+    folder = _from_url(name) if is_url(name) else Path(name).expanduser()
     if folder.is_dir():
         if revision is not None:
             raise EncoderError(
@@ -104,6 +105,13 @@ def find_checkpoint(name: str, *, revision: str | None = None, with_weights: boo
             )
         return _read_folder(name, folder, with_weights, revision=None)
     return _find_on_hub(name, revision, with_weights)
+
+
+def _from_url(url: str) -> Path:
+    try:
+        return fetch_from_url(url, ("*.json", "*.safetensors"))
+    except HubError as error:
+        raise EncoderError(str(error)) from error
 
 
 def _find_on_hub(name: str, revision: str | None, with_weights: bool) -> Checkpoint:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ser_transfer.places import fetched, is_url
+
 TRAINING_FILE = "training.json"  # beside the weights of every network that we train
 DIGESTS = "speaker_digests"  # among the facts of a training, in place of names
 ROUNDS = 200_000  # 0.1 s a name
@@ -34,6 +36,8 @@ def heard_speakers(
         test_ids: Utterances that are to be tested.
     """
     folder = Path(encoder) if weights is None else Path(weights).parent
+    if weights is None and is_url(encoder):
+        folder = fetched(encoder, (TRAINING_FILE,))
     try:
         facts = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

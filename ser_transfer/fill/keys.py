@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ser_transfer.audio import AudioError, audio_key
+from ser_transfer.corpora.streamed import KEY
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -30,9 +31,13 @@ def audio_keys(corpus: Dataset) -> Iterator[str | AudioError]:
 def keys_by_id(corpus: Dataset) -> dict[str, str]:
     """Name every recording of a corpus by its content, per utterance id, in the corpus's order.
 
+    Of a corpus that was streamed they are known without its audio.
+
     Raises:
         AudioError: If a recording cannot be read.
     """
+    if KEY in corpus.column_names:
+        return dict(zip(corpus["utterance_id"][:], corpus[KEY][:], strict=True))
     keys = {}
     for utterance_id, key in zip(corpus["utterance_id"][:], audio_keys(corpus), strict=True):
         if isinstance(key, AudioError):

@@ -45,6 +45,16 @@ class FillReport:
             self.keys.pop(id_, None)
             self.originals.pop(id_, None)
 
+    def add(self, other: FillReport) -> None:
+        """Take in what another pass found and did."""
+        self.keys |= other.keys
+        self.bad |= other.bad
+        self.n_encoded += other.n_encoded
+        self.audio_seconds += other.audio_seconds
+        self.wall_seconds += other.wall_seconds
+        self.kept = other.kept or self.kept
+        self.cosine_cost = max(self.cosine_cost, other.cosine_cost)
+
     def summary(self, encoder: str, store: str) -> str:
         """Say in a line what an encoder had to do, and how quickly it did."""
         things = "augmented copies" if self.originals else "utterances"

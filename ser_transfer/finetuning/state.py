@@ -83,7 +83,8 @@ class States:
 
     def latest(self) -> Path | None:
         """Find the last whole state."""
-        found = sorted(path for path in self.folder.glob("state-*") if path.suffix != ".part")
+        found = sorted(path.parent for path in self.folder.glob(f"state-*/{PROGRESS}"))
+        found = [path for path in found if path.suffix != ".part"]
         return found[-1] if found else None
 
     def save(

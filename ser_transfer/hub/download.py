@@ -78,6 +78,16 @@ def fetch(
     return folder
 
 
+def check_settings(name: str, names: Iterable[str], folder: Path) -> None:
+    """Look at what a repository elsewhere holds, and at the settings of it that lie in a folder.
+
+    Raises:
+        HubError: If it is not safe.
+    """
+    names = list(names)
+    _check(name, names, _read(folder, [each for each in names if each.endswith(_SETTINGS)]))
+
+
 def _check(repo_id: str, names: Iterable[str], read: Mapping[str, dict[str, Any]]) -> None:
     """Look at what a repository holds and what its settings say."""
     config = {key: value for name in _CONFIGS for key, value in read.get(name, {}).items()}

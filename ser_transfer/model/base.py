@@ -83,7 +83,7 @@ class EmotionModel(ABC):
         A model that lies there already stays whole until this one is.
 
         Args:
-            folder: Made if it is not there.
+            folder: Made if it is not there; or a URL.
             include_encoder: Whether the files of a frozen encoder, which is otherwise found again by its
                 name, are copied into it. A fine-tuned network always holds all of itself.
 
@@ -154,8 +154,9 @@ class EmotionModel(ABC):
         """Read a model. Nothing in its files is run.
 
         Args:
-            name_or_folder: One of `SHIPPED_MODELS`; the folder of a run or of its model; the folder or Hub id
-                of any checkpoint of transformers for audio classification whose labels are emotions.
+            name_or_folder: One of `SHIPPED_MODELS`; the folder of a run or of its model, or its URL; the
+                folder or Hub id of any checkpoint of transformers for audio classification whose labels are
+                emotions.
             revision: Commit, tag or branch of a Hub id.
             weights: File with the weights of its encoder, where that is YAMNet or VGGish.
             device: ``"auto"`` (CUDA, then MPS, then CPU), or a torch device.

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ser_transfer._files import written_together
 from ser_transfer.encoders import Encoder, Waveform
 from ser_transfer.encoders.pooled import Pooled, Recording, encode_pooled, encode_waveforms
 from ser_transfer.metrics import with_temperature
@@ -27,6 +26,7 @@ from ser_transfer.model.answers import Answer
 from ser_transfer.model.base import Attention, EmotionModel, Probabilities
 from ser_transfer.model.encoder_files import ENCODER, copy_encoder
 from ser_transfer.model.errors import ModelError
+from ser_transfer.places import put_together
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -137,7 +137,7 @@ class _OnEncoder(EmotionModel):
         from safetensors import SafetensorError
 
         try:
-            with written_together(folder, last=CONFIG) as part:
+            with put_together(folder, last=CONFIG) as part:
                 self._write_head(part)
                 if include_encoder:
                     copy_encoder(self.encoder, part / ENCODER)

@@ -114,7 +114,7 @@ class NetworkModel(EmotionModel):
         from ser_transfer.finetuning import FinetuneError
 
         try:
-            self.network.save(Path(folder), {**self.training, "temperature": self.temperature})
+            self.network.save(folder, {**self.training, "temperature": self.temperature})
         except FinetuneError as error:
             raise ModelError(str(error)) from error
 

@@ -1,11 +1,12 @@
-"""Where a model lies: in the package, in a folder, or on the Hub."""
+"""Where a model lies: in the package, in a folder, at a URL, or on the Hub."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ser_transfer.hub import HubError, fetch
+from ser_transfer.hub import HubError, fetch, fetch_from_url
 from ser_transfer.model.errors import ModelError
+from ser_transfer.places import is_url
 
 # What ships with the package, made by `make shipped-models`: the folder's name is the model's.
 _SHIPPED = Path(__file__).parent / "shipped"
@@ -21,16 +22,24 @@ def model_folder(name: str | Path, revision: str | None = None) -> Path:
     """Find the folder that holds a model's files.
 
     Args:
-        name: One of `SHIPPED_MODELS`, a folder of a model or of a run, or a Hub id.
+        name: One of `SHIPPED_MODELS`, a folder of a model or of a run, here or at a URL, or a Hub id.
         revision: Commit, tag or branch of a Hub id.
 
     Raises:
-        ModelError: If there is none, or one on the Hub is not safe (see `hub.check_safe`).
+        ModelError: If there is none, or one on the Hub or at a URL is not safe (see `hub.check_safe`).
+        PlaceError: If a URL cannot be read.
     """
     if name in SHIPPED_MODELS:
         if revision is not None:
             raise ModelError(f"{name} ships with this package and has no revision: leave it away")
         return _SHIPPED / str(name).replace("-", "_")
+    if is_url(name):
+        if revision is not None:
+            raise ModelError(f"{name} is a URL and has no revision {revision!r}: leave the revision away")
+        try:
+            return fetch_from_url(str(name), _PATTERNS, of_run="model")
+        except HubError as error:
+            raise ModelError(str(error)) from error
     folder = Path(name).expanduser()
     if not folder.is_dir():
         return _on_hub(str(name), revision)

@@ -20,6 +20,7 @@ from ser_transfer.timeline import FORMATS, Timeline, TimelineSettings
 
 if TYPE_CHECKING:
     from ser_transfer.model import EmotionModel
+    from ser_transfer.places import Output
     from ser_transfer.transcription import Transcriber
 
 Waveform = npt.NDArray[np.float32]
@@ -52,6 +53,7 @@ def follow_into(
     model: EmotionModel,
     settings: TimelineSettings,
     paths: dict[str, Path],
+    out: Output,
     *,
     transcriber: Transcriber | None = None,
     on_progress: Callable[[str, float], object] = lambda file, seconds: None,
@@ -63,6 +65,7 @@ def follow_into(
         model: Whom to ask.
         settings: Windows, smoothing and segments.
         paths: Of the timelines, by recording; the extension is the format.
+        out: The folder that they lie below; the journal names them as the user does.
         transcriber: Writes the words of each segment, where there is one.
         on_progress: Called with the file and the seconds of it that were followed.
 
@@ -72,7 +75,8 @@ def follow_into(
     n_asked = 0
     for file, path in paths.items():
         done = journal.get(TIMELINE, file) or {}
-        if done.get("path") == str(path) and path.is_file():
+        told = out.named(path)
+        if done.get("path") == told and path.is_file():
             continue
         n_asked += 1
         journal.begin(file)
@@ -83,7 +87,7 @@ def follow_into(
             continue
         write_whole(path, FORMATS[path.suffix](timeline).encode("utf-8"))
         n_segments = len(timeline.segments)
-        journal.add(TIMELINE, file, path=str(path), seconds=timeline.seconds, n_segments=n_segments)
+        journal.add(TIMELINE, file, path=told, seconds=timeline.seconds, n_segments=n_segments)
     return n_asked
 
 

@@ -55,6 +55,10 @@ FIGURES = (
 )
 
 
+# What scores follow from, as patterns of a shell; and what only a training that goes on reads.
+TABLES = (METRICS, PREDICTIONS, VALIDATION, f"{LEAK}/*.parquet")
+NOT_READ = ("folds/*", "logs/*")
+
 # Files by which a folder called model/ is known for one that a run has left.
 MODELS = (
     ("head.skops",),

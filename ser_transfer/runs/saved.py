@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ser_transfer.cross_validation import Labels
 from ser_transfer.errors import SerTransferError
+from ser_transfer.places import local_folder
 from ser_transfer.runs.answers import PREDICTIONS, VALIDATION, answers_of, read_table
-from ser_transfer.runs.files import LEAK, METRICS, RunError
+from ser_transfer.runs.files import LEAK, METRICS, TABLES, RunError
 from ser_transfer.runs.run import FORMAT
 from ser_transfer.runs.system import WANTED_ACCURACY, System
 from ser_transfer.splits import Split
@@ -105,7 +106,7 @@ def saved_run(folder: str | Path, labels: Labels, wanted_accuracy: float | None 
     `metrics.json` to the last digit.
 
     Args:
-        folder: The run's.
+        folder: The run's, or its URL.
         labels: Of its corpus, under the run's label map; for the scores by group.
         wanted_accuracy: See `System.scored`; None for the run's own.
 
@@ -113,7 +114,7 @@ def saved_run(folder: str | Path, labels: Labels, wanted_accuracy: float | None 
         RunError: If there is no run, its files are damaged or of another version, or it tested utterances
             that the corpus lacks.
     """
-    folder = Path(folder)
+    folder = local_folder(folder, TABLES)
     described = _metrics(folder)
     try:
         return _read(folder, folder, described, labels, wanted_accuracy)

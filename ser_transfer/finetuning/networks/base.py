@@ -14,10 +14,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ser_transfer._files import written_together
 from ser_transfer.encoders import Waveform
 from ser_transfer.encoders.heard import TRAINING_FILE
 from ser_transfer.finetuning.errors import FinetuneError
+from ser_transfer.places import put_together
 
 if TYPE_CHECKING:
     from ser_transfer.finetuning.adapters import Adapter
@@ -150,7 +150,7 @@ class EmotionNetwork(nn.Module, ABC):
             for parameter in block.all_parameters():
                 parameter.requires_grad_(block.kind != "fixed")
 
-    def save(self, folder: Path, training: Mapping[str, Any]) -> None:
+    def save(self, folder: str | Path, training: Mapping[str, Any]) -> None:
         """Write the network, without a pickle, for `load_saved_network`.
 
         Where it has an adapter, a copy is written into which that is merged; `adapters.save_adapter` writes
@@ -179,7 +179,7 @@ class EmotionNetwork(nn.Module, ABC):
         if layer is not None:
             facts |= {TEMPERATURE: 1.0, IN_WEIGHTS: temperature * float(facts.get(IN_WEIGHTS, 1.0))}
         try:
-            with written_together(folder, last="config.json") as part:
+            with put_together(folder, last="config.json") as part:
                 with divided(layer, temperature):
                     network.write(part)
                 text = json.dumps(facts, indent=2, ensure_ascii=False)
