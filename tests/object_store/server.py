@@ -125,7 +125,7 @@ class ObjectStoreServer:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0) // 2)
             raise _dropped(environ)
         answer = self._moto(environ, start_response)
-        if what == STORE_SHORT:
+        if what == STORE_SHORT and request.method == "PUT":
             bucket = unquote(environ["PATH_INFO"]).lstrip("/").partition("/")[0]
             damage(bucket, key, lambda content: content[: len(content) // 2])
         return answer if what != DROP_DOWNLOAD else _half(environ, answer)
