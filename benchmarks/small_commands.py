@@ -184,7 +184,18 @@ def _results_of(out: Path, work: Workplace) -> dict[str, Any]:
     names = sorted(
         str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and "logs" not in path.parts
     )
-    return {"metrics": json.dumps(metrics, sort_keys=True), **tables, "answers": answers, "files": names}
+    return {**flat(metrics, "metrics"), **tables, "answers": answers, "files": names}
+
+
+def flat(content: Any, name: str) -> dict[str, Any]:
+    """Name each value within a content by the way to it."""
+    if isinstance(content, dict):
+        inner = content.items()
+    elif isinstance(content, list):
+        inner = dict(enumerate(content)).items()
+    else:
+        return {name: content}
+    return {way: value for key, each in inner for way, value in flat(each, f"{name}.{key}").items()}
 
 
 def without_seconds(content: Any) -> Any:
