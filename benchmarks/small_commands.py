@@ -199,9 +199,10 @@ def flat(content: Any, name: str) -> dict[str, Any]:
 
 
 def without_seconds(content: Any) -> Any:
-    """Leave out how long things took."""
+    """Leave out when things were done, and how long they took."""
     if isinstance(content, dict):
-        return {name: without_seconds(value) for name, value in content.items() if name != "seconds"}
+        kept = [item for item in content.items() if item[0] not in ("seconds", "finished")]
+        return {name: without_seconds(value) for name, value in kept}
     return [without_seconds(value) for value in content] if isinstance(content, list) else content
 
 
