@@ -184,13 +184,25 @@ def _results_of(out: Path, work: Workplace) -> dict[str, Any]:
     names = sorted(
         str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and "logs" not in path.parts
     )
-    return {"metrics": json.dumps(metrics, sort_keys=True), **tables, "answers": answers, "files": names}
+    return {**flat(metrics, "metrics"), **tables, "answers": answers, "files": names}
+
+
+def flat(content: Any, name: str) -> dict[str, Any]:
+    """Name each value within a content by the way to it."""
+    if isinstance(content, dict):
+        inner = content.items()
+    elif isinstance(content, list):
+        inner = dict(enumerate(content)).items()
+    else:
+        return {name: content}
+    return {way: value for key, each in inner for way, value in flat(each, f"{name}.{key}").items()}
 
 
 def without_seconds(content: Any) -> Any:
-    """Leave out how long things took."""
+    """Leave out when things were done, and how long they took."""
     if isinstance(content, dict):
-        return {name: without_seconds(value) for name, value in content.items() if name != "seconds"}
+        kept = [item for item in content.items() if item[0] not in ("seconds", "finished")]
+        return {name: without_seconds(value) for name, value in kept}
     return [without_seconds(value) for value in content] if isinstance(content, list) else content
 
 

@@ -77,9 +77,12 @@ def _locked_part(folder: Path) -> tuple[Path, int | None]:
         part.mkdir()
         if sys.platform == "win32":
             return part, None
-        lock = os.open(part, os.O_RDONLY)
+        try:
+            lock = os.open(part, os.O_RDONLY)
+        except FileNotFoundError:  # someone cleaned it up before it was locked
+            continue
         with contextlib.suppress(OSError):  # a network file system without locks, where no one cleans up
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if part.exists():  # else someone cleaned it up before it was locked
+        if part.exists():
             return part, lock
         os.close(lock)

@@ -22,7 +22,7 @@ from ser_transfer.finetuning.batches import StepPlan
 from ser_transfer.finetuning.errors import FinetuneError
 from ser_transfer.finetuning.schedule import Schedule
 from ser_transfer.finetuning.settings import Optimisation
-from ser_transfer.finetuning.state import Progress, States, StopRequest
+from ser_transfer.finetuning.state import Progress, States, StopRequest, refusal
 
 
 @dataclass(frozen=True)
@@ -313,7 +313,11 @@ def save_weights(network: nn.Module, path: Path) -> None:
         save_file(state, part)
         part.replace(path)
     except (OSError, SafetensorError) as error:
-        raise FinetuneError(f"the weights cannot be written to {path}: {error}") from error
+        part.unlink(missing_ok=True)
+        told = refusal(error, path.parent)
+        raise FinetuneError(
+            f"the weights cannot be written to {path}: {told}; go on with --resume"
+        ) from error
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ CHANGEABLE = frozenset(
     {"learning_rate", "head_learning_rate", "clip_norm", "patience", "max_steps"}
     | {"eval_batch", "n_workers", "keep_waveforms", "gradient_checkpointing"}
 )
+# By which errors of torch's writer of files are known.
+TORCH_WRITER = ("inline_container", "PytorchStreamWriter", "iostream")
+PROBE_BYTES = 1 << 22  # written to learn whether the disk is full
 PROGRESS, AVERAGE = "progress.json", "average.safetensors"
 
 
@@ -107,7 +111,7 @@ class States:
             if accelerator.is_main_process:
                 self._complete(part, whole, progress, average)
         except (OSError, RuntimeError, SafetensorError) as error:  # RuntimeError: what torch.save makes of it
-            refused = refusal(error)
+            refused = refusal(error, self.folder)
             if refused is None:
                 raise
             if accelerator.is_main_process:
@@ -179,21 +183,22 @@ class States:
             )
 
 
-def refusal(error: BaseException) -> str | None:
+def refusal(error: BaseException, folder: Path) -> str | None:
     """Say in the system's words why a file could not be written; None if an error says nothing of that.
 
-    torch and safetensors tell it in errors of their own, with the system's behind them or in their text.
+    torch raises errors of its own writer (``inline_container.cc``) that do not tell; trying once more does.
     """
-    while True:
-        if isinstance(error, OSError):
-            return error.strerror or " ".join(str(error).split())
-        text = " ".join(str(error).split())
-        if isinstance(error, SafetensorError) or "PytorchStreamWriter" in text or "os error" in text:
-            return text
-        behind = error.__cause__ or error.__context__
-        if behind is None:
-            return None
-        error = behind
+    if isinstance(error, OSError):
+        return error.strerror or " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    if isinstance(error, RuntimeError) and not any(word in text for word in TORCH_WRITER):
+        return None
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+    except OSError as found:
+        return found.strerror
+    return text
 
 
 class StopRequest:

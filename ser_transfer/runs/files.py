@@ -19,6 +19,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -108,7 +109,8 @@ def save_run(
         (folder / RETIRED).unlink(missing_ok=True)
     except (OSError, SerTransferError) as error:
         refused = error.__cause__ if isinstance(error, SerTransferError) else error
-        told = getattr(refused, "strerror", None) or " ".join(str(error).split())
+        number = getattr(refused, "errno", None)  # its words, and not those of a library around it
+        told = os.strerror(number) if number else " ".join(str(error).split())
         raise RunError(f"cannot write the run to {folder}: {told}; name another with --out") from error
 
 
