@@ -58,16 +58,12 @@ class Cluster:
         address: Of a running cluster, as `ray.init` takes it; None starts Ray on this machine.
         size: Of the pool of actors.
         options: For `ray.init`, where Ray is started here; for tests.
-
-    Attributes:
-        readers: Threads that wait for answers of it.
     """
 
     def __init__(self, address: str | None = None, size: PoolSize | None = None, **options: Any) -> None:
         self.address, self.size = address, size or PoolSize()
         self._options = options
         self._is_joined = self._is_ours = False
-        self.readers: list[threading.Thread] = []
 
     def __enter__(self) -> Cluster:
         return self
@@ -82,8 +78,6 @@ class Cluster:
             leaving = threading.Thread(target=ray.shutdown, daemon=True)
             leaving.start()
             leaving.join(SHUTDOWN_SECONDS)
-            for thread in self.readers:
-                thread.join(SHUTDOWN_SECONDS)
         self._is_joined = self._is_ours = False
 
     def join(self) -> None:
