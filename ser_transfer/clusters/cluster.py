@@ -208,6 +208,9 @@ def _imported() -> Any:
         import ray.data
     except ImportError as error:
         raise ClusterError("--engine ray needs Ray: pip install 'ser-transfer[ray]'") from error
+    # Of a machine that dies Ray prints sixty lines on standard output; the pool says it in one.
+    if hasattr(ray._private.worker, "print_to_stdstream"):
+        ray._private.worker.print_to_stdstream = lambda *given, **options: None
     for name in ("ray", "ray.data"):
         logger = logging.getLogger(name)
         logger.handlers = [each for each in logger.handlers if not _writes_to_terminal(each)]

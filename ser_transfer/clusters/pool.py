@@ -81,6 +81,12 @@ class Pool:
                     )
                 waiting.appendleft(batch)
             self.n_again += len(left)
+            if left:
+                warnings.warn(
+                    f"{len(left)} batches were lost with a machine or a process of the cluster and are done "
+                    "again; nothing that was finished is lost",
+                    stacklevel=2,
+                )
 
     def _next_round(self, waiting: deque[int], content: Callable[[int], Sequence[Any]]) -> dict[int, Any]:
         """Take as many batches as may be held at a time, at least one."""

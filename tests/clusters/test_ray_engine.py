@@ -133,7 +133,10 @@ def test_a_node_that_is_killed_costs_no_row_and_doubles_none(nodes, corpus, tmp_
             killings[0].start()
 
     capfd.readouterr()
-    with Cluster(nodes.address, PoolSize(n_actors=3)) as cluster:
+    with (
+        Cluster(nodes.address, PoolSize(n_actors=3)) as cluster,
+        pytest.warns(UserWarning, match="lost with a machine"),
+    ):
         spread = ClusterEncoder(cluster, partial(load, SlowCrossings))
         report = fill_store(
             with_audio_inside(corpus),
@@ -148,6 +151,7 @@ def test_a_node_that_is_killed_costs_no_row_and_doubles_none(nodes, corpus, tmp_
     assert 6 <= at_the_kill[0] < 24, "half way"
     assert spread.n_again >= 1, "it had work"
     assert report.n_encoded == n_done == 24
+    assert capfd.readouterr() == ("", ""), "Ray would print sixty lines"
     assert report.audio_seconds == pytest.approx(
         fill_store(corpus, ZeroCrossings(), expected, part).audio_seconds
     )
