@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from functools import partial
 
 from ser_transfer.audio import AudioError, duration_seconds
@@ -47,8 +48,10 @@ class ClusterModel:
         expected = self._model.name, self._model.fingerprint
         load = partial(self._load, device="cuda" if gpus else "cpu")
         pool = Pool(self._cluster, partial(prepared, load, expected, self._cluster.size.cpus), gpus=gpus)
-        for _, answers in pool.answers(len(batches), lambda n: [asked[row] for row in batches[n]]):
-            yield from answers
+        found = pool.answers(len(batches), lambda n: [asked[row] for row in batches[n]])
+        with closing(found):
+            for _, answers in found:
+                yield from answers
 
 
 def prepared(load: Callable[[], EmotionModel], expected: tuple[str, str], n_workers: int) -> Work:

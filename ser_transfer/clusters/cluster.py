@@ -58,16 +58,12 @@ class Cluster:
         address: Of a running cluster, as `ray.init` takes it; None starts Ray on this machine.
         size: Of the pool of actors.
         options: For `ray.init`, where Ray is started here; for tests.
-
-    Attributes:
-        readers: Threads that wait for answers of it.
     """
 
     def __init__(self, address: str | None = None, size: PoolSize | None = None, **options: Any) -> None:
         self.address, self.size = address, size or PoolSize()
         self._options = options
         self._is_joined = self._is_ours = False
-        self.readers: list[threading.Thread] = []
 
     def __enter__(self) -> Cluster:
         return self
@@ -82,8 +78,6 @@ class Cluster:
             leaving = threading.Thread(target=ray.shutdown, daemon=True)
             leaving.start()
             leaving.join(SHUTDOWN_SECONDS)
-            for thread in self.readers:
-                thread.join(SHUTDOWN_SECONDS)
         self._is_joined = self._is_ours = False
 
     def join(self) -> None:
@@ -214,6 +208,9 @@ def _imported() -> Any:
         import ray.data
     except ImportError as error:
         raise ClusterError("--engine ray needs Ray: pip install 'ser-transfer[ray]'") from error
+    # Of a machine that dies Ray prints sixty lines on standard output; the pool says it in one.
+    if hasattr(ray._private.worker, "print_to_stdstream"):
+        ray._private.worker.print_to_stdstream = lambda *given, **options: None
     for name in ("ray", "ray.data"):
         logger = logging.getLogger(name)
         logger.handlers = [each for each in logger.handlers if not _writes_to_terminal(each)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import secrets
 import threading
 import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from ser_transfer.clusters.actor import Actor, Outcome, Work, in_a_line
 from ser_transfer.clusters.cluster import Cluster, ClusterError
@@ -21,6 +22,7 @@ ROUND_BYTES = (
 MAX_ATTEMPTS = 3  # at a batch whose actor died
 IN_FLIGHT = 2  # batches per actor: the next one is there when one is done
 LOOK_SECONDS = 2.0  # between two looks whether the cluster is there
+STOP_SECONDS = 5.0  # for a pipeline to end
 PATIENCE_SECONDS = 30.0  # without the leading machine, or with none that has room for an actor
 
 
@@ -79,6 +81,12 @@ class Pool:
                     )
                 waiting.appendleft(batch)
             self.n_again += len(left)
+            if left:
+                warnings.warn(
+                    f"{len(left)} batches were lost with a machine or a process of the cluster and are done "
+                    "again; nothing that was finished is lost",
+                    stacklevel=2,
+                )
 
     def _next_round(self, waiting: deque[int], content: Callable[[int], Sequence[Any]]) -> dict[int, Any]:
         """Take as many batches as may be held at a time, at least one."""
@@ -118,10 +126,11 @@ class Pool:
                 max_restarts=-1,
                 max_task_retries=0,
             )
+        name = f"ser_transfer_{secrets.token_hex(4)}"
+        pipeline.set_name(name)
         found: queue.Queue[Outcome | BaseException | None] = queue.Queue()
         ended = threading.Event()
         reader = threading.Thread(target=_read, args=(pipeline, found, ended), daemon=True)
-        self._cluster.readers = [each for each in self._cluster.readers if each.is_alive()] + [reader]
         reader.start()
         try:
             while (outcome := self._next(found)) is not None:
@@ -136,6 +145,9 @@ class Pool:
                 yield outcome
         finally:
             ended.set()
+            if reader.is_alive():
+                _stop(name)
+                reader.join(STOP_SECONDS)
 
     def _next(self, found: queue.Queue[Outcome | BaseException | None]) -> Outcome | BaseException | None:
         """Wait for the next outcome as long as there is a cluster that it can come from.
@@ -176,17 +188,36 @@ class Pool:
             raise ClusterError(outcome.failed)
 
 
+def _stop(name: str) -> None:
+    """End a pipeline whose reader has left it: its thread would go on asking Ray, and maybe the next one."""
+    for thread in threading.enumerate():
+        if thread.name.startswith(f"StreamingExecutor-{name}") and isinstance(thread, Executor):
+            # A daemon: where the cluster is dead, this might wait for an answer for ever.
+            stopping = threading.Thread(target=thread.shutdown, kwargs={"force": True}, daemon=True)
+            stopping.start()
+            stopping.join(STOP_SECONDS)
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """What of Ray Data runs a pipeline, in a thread."""
+
+    def shutdown(self, force: bool) -> None:
+        """Stop, and end the actors."""
+
+
 def _read(pipeline: Any, found: queue.Queue[Outcome | BaseException | None], ended: threading.Event) -> None:
     """Read a pipeline's outcomes in a thread of its own: who waits for them can look at other things too."""
     from ray import cloudpickle
 
+    batches = iter(pipeline.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
     try:
-        batches = pipeline.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
         for table in batches:
             for packed in table.column("outcome"):
                 found.put(cloudpickle.loads(packed.as_py()))
             if ended.is_set():
-                return
+                break
+        batches.close()
         found.put(None)
     except BaseException as error:
         found.put(error)
