@@ -43,7 +43,9 @@ class CorpusSettings:
         None, help="name of a published corpus, or folder, table or dataset for your own recordings"
     )
     root: str | None = setting(
-        None, help="folder of the corpus; the file of a table; Hub id or folder of a dataset"
+        None,
+        help="folder of the corpus; the file of a table; Hub id or folder of a dataset; each may be a URL: "
+        "s3://bucket/ravdess",
     )
     label_map: str | None = setting(
         None, help="map to another vocabulary, such as four_classes or calm_as_neutral"
@@ -178,7 +180,9 @@ class SplitSettings:
 class StoreSettings:
     """Where embeddings are kept."""
 
-    store: str = setting(str(CACHE / "embeddings"), help="folder of the embedding store")
+    store: str = setting(
+        str(CACHE / "embeddings"), help="folder of the embedding store, or its URL: s3://bucket/store"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from ser_transfer.audio import AudioError
 from ser_transfer.augment import Augmentation, Copies
 from ser_transfer.encoders import Encoder, load_encoder
 from ser_transfer.fill import FillReport, fill_store, frames_part_of, frames_parts_of, part_of
+from ser_transfer.places import explaining
 from ser_transfer.store import Embeddings, EmbeddingStore, Frames, Part, stored_table
 
 if TYPE_CHECKING:
@@ -378,7 +379,8 @@ def _report_bad(bad: Mapping[str, AudioError], path: Path) -> int:
         return 0
     lines = ["utterance_id\treason\tmessage"]
     lines += [f"{id_}\t{error.reason}\t{error}" for id_, error in bad.items()]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with explaining(path):
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"error: {len(bad)} recordings could not be used; they are listed in {path}", file=sys.stderr)
     return 1
 

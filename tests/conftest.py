@@ -64,15 +64,14 @@ def s3(s3_server, monkeypatch, tmp_path):
 
     import botocore.retryhandler
     import s3fs.core
-    from s3fs import S3FileSystem
 
     for name, value in object_store.environment(s3_server.endpoint).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SER_TRANSFER_FETCHED", str(tmp_path / "fetched"))
     # Waits between attempts are a matter of seconds, and of no test.
     monkeypatch.setattr(botocore.retryhandler, "delay_exponential", lambda *args, **kwargs: 0.01)
     hasty = SimpleNamespace(**{**vars(asyncio), "sleep": lambda seconds: asyncio.sleep(min(seconds, 0.01))})
     monkeypatch.setattr(s3fs.core, "asyncio", hasty)
-    S3FileSystem.clear_instance_cache()  # it holds the credentials of another test
     bucket = f"bucket-{secrets.token_hex(4)}"
     object_store.make_bucket(bucket)
     found = object_store.S3(s3_server, bucket)
@@ -80,7 +79,6 @@ def s3(s3_server, monkeypatch, tmp_path):
     found.forget()
     yield found
     found.calm()
-    S3FileSystem.clear_instance_cache()
 
 
 COMPILED = """

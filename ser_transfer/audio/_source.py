@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Literal
 
 from ser_transfer.audio._containers import CONTAINER_OF_EXTENSION, Container, inspect
 from ser_transfer.errors import SerTransferError
+from ser_transfer.places import PlaceError, cause_of, is_url, place, read_object
 
 AudioSource = str | os.PathLike[str] | bytes | Mapping[str, Any]
 Reason = Literal[
@@ -38,6 +39,8 @@ _ADVICE: dict[Reason, str] = {
     "unreadable": "Convert it, for example with `ffmpeg -i FILE out.wav`, or leave it out",
 }
 
+_NOT_FETCHED = "it cannot be fetched"  # how what was found begins where the network is to blame
+
 
 class AudioError(SerTransferError):
     """A recording that cannot become a waveform.
@@ -55,7 +58,8 @@ class AudioError(SerTransferError):
         self.found = found
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}: {self.found}. {_ADVICE[self.reason]}."
+        advice = "" if self.found.startswith(_NOT_FETCHED) else f" {_ADVICE[self.reason]}."
+        return f"{self.path}: {self.reason}: {self.found}.{advice}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Recording:
-    """A file by its path, or the bytes of one; `name` stands in messages."""
+    """A file by its path, or the bytes of one; `name` stands in messages.
+
+    What lies at a URL is fetched when it is named, whole and once: looking at its headers and decoding it
+    then cost no more requests.
+    """
 
     name: str
     data: bytes | None
@@ -91,11 +99,25 @@ class Recording:
         if isinstance(source, bytes):
             return cls("<bytes>", source)
         if not isinstance(source, Mapping):
-            return cls(os.fspath(source), None)
+            return cls._named(str(source) if is_url(source) else os.fspath(source), None)
         data, path = source.get("bytes"), source.get("path")
         if data is None and path is None:
             raise AudioError("missing", "<row>", "its audio has neither bytes nor a path")
-        return cls("<bytes>" if path is None else os.fspath(path), data)
+        return cls._named("<bytes>" if path is None else os.fspath(path), data)
+
+    @classmethod
+    def _named(cls, name: str, data: bytes | None) -> Recording:
+        if data is not None or not is_url(name):
+            return cls(name, data)
+        try:
+            found = place(name)
+            return cls(name, found.read_bytes() if isinstance(found, Path) else read_object(found))
+        except PlaceError as error:  # a scheme that nothing here knows
+            raise AudioError("missing", name, str(error)) from error
+        except FileNotFoundError as error:
+            raise AudioError("missing", name, "there is no such file") from error
+        except (OSError, ValueError) as error:
+            raise AudioError("unreadable", name, f"{_NOT_FETCHED}: {cause_of(error)}") from error
 
     @property
     def promised_container(self) -> str | None:

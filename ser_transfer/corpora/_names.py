@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from ser_transfer.corpora._rows import CorpusError, examples
 from ser_transfer.labels import LabelError, parse_emotion
+from ser_transfer.places import is_url
 
 CODES_ADVICE = (
     'or give its meaning: emotion_codes, --emotion-codes \'{"NAME": "anger"}\', null to leave it out'
@@ -42,9 +43,10 @@ def emotion_of(name: str, codes: Mapping[str, str | None]) -> str | None:
 def ids_of_paths(paths: Sequence[str], segments: Sequence[tuple[float | None, float | None]]) -> list[str]:
     """Name rows after their files: the path without extension, stable under moving the folder.
 
-    Absolute paths are taken from the folder that holds them all. Files that differ only in the extension
-    keep it; rows that are segments of one file get their seconds.
+    Absolute paths, and URLs, are taken from the folder that holds them all. Files that differ only in the
+    extension keep it; rows that are segments of one file get their seconds.
     """
+    paths = ["/" + path.replace("://", "/", 1) if is_url(path) else path for path in paths]
     if all(map(os.path.isabs, paths)):
         folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
         paths = [os.path.relpath(path, folder) for path in paths]

@@ -1,15 +1,26 @@
-"""Finding the recordings of a corpus on disk, as people really have them."""
+"""Finding the recordings of a corpus, on disk or at a URL, as people really have them."""
 
 from __future__ import annotations
 
 import filecmp
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePath
 
 from ser_transfer.corpora._rows import CorpusError, Utterance, examples, warn
 from ser_transfer.corpora.card import CorpusCard
+from ser_transfer.places import (
+    PlaceError,
+    cause_of,
+    found_below,
+    is_object,
+    is_url,
+    place,
+    read_object,
+    status_of,
+)
 
 LOSSLESS_SUFFIXES = frozenset({".wav", ".wave", ".flac", ".aif", ".aiff"})
 AUDIO_SUFFIXES = LOSSLESS_SUFFIXES | {".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".webm", ".mka"}
@@ -20,8 +31,13 @@ def find_files(root: Path) -> list[Path]:
 
     Names that begin with a dot, and the folder ``__MACOSX``, are the operating system's (macOS leaves
     a ``._name.wav`` beside each ``name.wav``), never recordings. Links are followed, each folder is
-    visited once.
+    visited once. What lies at a URL is listed once, with a request for each thousand.
+
+    Raises:
+        CorpusError: If a URL cannot be listed, or there is nothing.
     """
+    if is_object(root):
+        return _find_objects(root)
     found: list[Path] = []
     visited: set[str] = set()
     for folder, subfolders, names in os.walk(os.path.abspath(root), followlinks=True):  # noqa: PTH100
@@ -49,10 +65,61 @@ def checked_root(root: str | os.PathLike[str] | None, card: CorpusCard) -> Path:
     """
     if root is None:
         raise CorpusError(f"{card.name} needs its folder (root, --root DIR); {card.title} is at {card.url}")
-    folder = Path(root)
-    if not folder.is_dir():
+    folder = checked_place(root)
+    if not is_object(folder) and not folder.is_dir():  # at a URL, what is found in it tells
         raise CorpusError(f"no folder at {folder}; give the folder of {card.title}, which is at {card.url}")
     return folder
+
+
+def checked_place(root: str | os.PathLike[str]) -> Path:
+    """Name the folder or file of a corpus, absolute.
+
+    Raises:
+        CorpusError: If nothing here knows the URL's scheme.
+    """
+    try:
+        return place(root) if is_url(root) else Path(root)
+    except PlaceError as error:
+        raise CorpusError(str(error)) from error
+
+
+@contextmanager
+def reading(where: Path) -> Iterator[None]:
+    """Turn what goes wrong at a URL into a line; files are left to who reads them.
+
+    Raises:
+        CorpusError: In its stead.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not is_object(where):
+            raise
+        raise CorpusError(f"{where} cannot be read: {cause_of(error)}") from error
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file.
+
+    Raises:
+        CorpusError: If a URL does not answer.
+    """
+    if not is_object(path):
+        return path.is_file()
+    with reading(path):
+        found = status_of(path)
+        return found is not None and not found.is_folder
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file that lies beside the recordings.
+
+    Raises:
+        CorpusError: If a URL does not answer.
+        OSError: If a file cannot be read.
+    """
+    with reading(path):
+        return read_object(path) if is_object(path) else path.read_bytes()
 
 
 def named_utterances(
@@ -98,7 +165,7 @@ def named_utterances(
 def report_odd(name: str, root: Path, odd: Sequence[Path]) -> None:
     """Say which recordings were left out because their names do not tell what they are."""
     if odd:
-        shown = examples([_relative(path, root) for path in odd])
+        shown = examples([relative(path, root) for path in odd])
         warn(f"{name}: left out {len(odd)} audio files whose names the corpus does not use: {shown}")
 
 
@@ -139,7 +206,7 @@ def _without_copies(name: str, root: Path, copies: dict[str, list[Utterance]]) -
                     f"{name}: {utterance_id} has two different recordings, {first.audio} and {other.audio}; "
                     "move the wrong one away"
                 )
-            left_out.append(_relative(Path(str(other.audio)), root))
+            left_out.append(relative(checked_place(str(other.audio)), root))
         kept.append(first)
     if left_out:
         warn(f"{name}: left out {len(left_out)} second copies of utterances: {examples(left_out)}")
@@ -147,15 +214,36 @@ def _without_copies(name: str, root: Path, copies: dict[str, list[Utterance]]) -
 
 
 def _preference(utterance: Utterance) -> tuple[bool, int, str]:
-    path = Path(str(utterance.audio))
+    path = PurePath(str(utterance.audio))
     return path.suffix.lower() not in LOSSLESS_SUFFIXES, len(path.parts), str(path)
 
 
 def _is_other_recording(first: Utterance, other: Utterance) -> bool:
     """Compare files of one format by content; the same name in another format is taken for a conversion."""
-    one, two = Path(str(first.audio)), Path(str(other.audio))
-    return one.suffix.lower() == two.suffix.lower() and not filecmp.cmp(one, two, shallow=False)
+    one, two = checked_place(str(first.audio)), checked_place(str(other.audio))
+    if one.suffix.lower() != two.suffix.lower():
+        return False
+    if is_object(one):
+        return read_bytes(one) != read_bytes(two)
+    return not filecmp.cmp(one, two, shallow=False)
 
 
-def _relative(path: Path, root: Path) -> str:
+def _find_objects(root: Path) -> list[Path]:
+    with reading(root):
+        found = [each.name for each in found_below(root)]
+    if not found:
+        raise CorpusError(f"nothing is at {root}: check the name")
+    return [root / name for name in found if not _is_hidden(name)]
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a name below a root, or a folder on the way to it, is the operating system's."""
+    *folders, file = name.split("/")
+    return file.startswith(".") or any(folder.startswith((".", "__MACOSX")) for folder in folders)
+
+
+def relative(path: Path, root: Path) -> str:
+    """Name a file below a root, with slashes."""
+    if is_object(path):
+        return str(path).removeprefix(str(root).rstrip("/") + "/")
     return path.relative_to(os.path.abspath(root)).as_posix()  # noqa: PTH100

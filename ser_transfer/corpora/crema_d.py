@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -11,9 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_transfer.corpora._rows import CorpusError, Utterance, corpus_dataset, warn
-from ser_transfer.corpora._scan import check_count, checked_root, find_audio, named_utterances
+from ser_transfer.corpora._scan import (
+    check_count,
+    checked_root,
+    find_audio,
+    is_file,
+    named_utterances,
+    read_bytes,
+)
 from ser_transfer.corpora.card import CorpusCard
 from ser_transfer.labels import LabelError
+from ser_transfer.places import is_object
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -135,17 +144,17 @@ def _voice_votes(folder: Path) -> Mapping[str, dict[str, int]]:
 
 def _beside(folder: Path, *names: str) -> Path | None:
     """Find a table in the corpus's folder or in the one that holds it (the root may be AudioWAV)."""
-    candidates = [base / name for base in (folder, folder.absolute().parent) for name in names]
-    return next((path for path in candidates if path.is_file()), None)
+    above = folder.parent if is_object(folder) else folder.absolute().parent
+    candidates = [base / name for base in dict.fromkeys((folder, above)) for name in names]
+    return next((path for path in candidates if is_file(path)), None)
 
 
 def _read_csv(table: Path, wanted: tuple[str, ...]) -> list[dict[str, str]]:
-    with table.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines)
-        missing = [name for name in wanted if name not in (reader.fieldnames or ())]
-        if missing:
-            raise CorpusError(
-                f"{table} has no column {', '.join(map(repr, missing))}; take the file from {CREMA_D.url}, "
-                "or move this one away"
-            )
-        return list(reader)
+    reader = csv.DictReader(io.StringIO(read_bytes(table).decode("utf-8-sig"), newline=""))
+    missing = [name for name in wanted if name not in (reader.fieldnames or ())]
+    if missing:
+        raise CorpusError(
+            f"{table} has no column {', '.join(map(repr, missing))}; take the file from {CREMA_D.url}, "
+            "or move this one away"
+        )
+    return list(reader)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ser_transfer.corpora._columns import ColumnNames, report_unlabelled, utterances_of_columns
 from ser_transfer.corpora._names import ids_of_paths
 from ser_transfer.corpora._rows import COLUMNS, CorpusError, corpus_dataset
+from ser_transfer.corpora._scan import checked_place, is_file
 from ser_transfer.corpora.streamed import COLUMN_SETTINGS, kept_corpus
+from ser_transfer.places import is_url
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -38,8 +40,9 @@ def load_hub_dataset(
     Audio stays where it is, undecoded. A column that already has our name needs no setting.
 
     Args:
-        root: A Hub id such as ``owner/name``, or a folder: one written by `save_to_disk`, or one that
-            `datasets.load_dataset` understands (a folder per label, a ``metadata.csv``, Parquet files).
+        root: A Hub id such as ``owner/name``, or a folder: one written by `save_to_disk`, which may be at a
+            URL, or one that `datasets.load_dataset` understands (a folder per label, a ``metadata.csv``,
+            Parquet files).
         dataset_config: Which configuration of the dataset.
         dataset_split: Which split, or several: ``train+test``. Needed where there are several.
         dataset_revision: Commit of the Hub repository.
@@ -95,13 +98,20 @@ def _splits(
 
     if root is None:
         raise CorpusError("corpus dataset needs a Hub id or a folder (root, --root owner/name)")
-    path = os.fspath(root)
-    saved = any(Path(path, name).is_file() for name in ("dataset_dict.json", "state.json"))
+    path = str(root) if is_url(root) else os.fspath(root)
+    folder = checked_place(path)
+    saved = any(is_file(folder / name) for name in ("dataset_dict.json", "state.json"))
+    if is_url(path) and not saved:
+        raise CorpusError(
+            f"dataset {root}: at a URL only what Dataset.save_to_disk wrote can be loaded, and there is no "
+            "state.json; give the Hub id of a dataset on the Hub, and read a Parquet or CSV file as corpus "
+            "table"
+        )
     try:
         loaded = load_from_disk(path) if saved else load_dataset(path, name=config, revision=revision)
     except (OSError, ValueError, DatasetsError) as error:
         cause = " ".join(str(error.__cause__ or error).split())
-        advice = "check its id and the network"
+        advice = "check its address and the network" if is_url(path) else "check its id and the network"
         if Path(path).is_dir():  # of plain audio files, as a rule: datasets wants torchcodec for those
             advice = "read a folder per emotion as corpus folder, a metadata.csv as corpus table"
         raise CorpusError(f"dataset {root} cannot be loaded: {cause}; {advice}") from None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from ser_transfer.corpora._names import CODES_ADVICE, checked_codes, emotion_of, ids_of_paths
 from ser_transfer.corpora._rows import CorpusError, Utterance, corpus_dataset, examples, warn
-from ser_transfer.corpora._scan import AUDIO_SUFFIXES, find_audio
+from ser_transfer.corpora._scan import AUDIO_SUFFIXES, checked_place, find_audio, relative
 from ser_transfer.labels import LabelError
+from ser_transfer.places import is_url
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -33,7 +34,7 @@ def load_folder(
     ``Happy`` or ``Freude``, but a path may name only one emotion.
 
     Args:
-        root: The folder.
+        root: The folder, or its URL.
         speaker_pattern: Regular expression with a group named ``speaker``, searched in the path below the
             folder, written with slashes: ``(?P<speaker>p\d+)``. Groups named ``sentence``, ``intensity``,
             ``gender`` and ``session`` fill those columns. Without it, speakers are unknown.
@@ -44,21 +45,21 @@ def load_folder(
         CorpusError: If the folder has no recordings, or the pattern is wrong or does not fit a file.
         LabelError: If a recording lies under no emotion, or under two.
     """
-    if root is None or not Path(root).is_dir():
+    if root is None or not (is_url(root) or Path(root).is_dir()):
         raise CorpusError(
             f"corpus folder needs a folder (root, --root DIR) with one folder per emotion, not {root}"
         )
-    folder = Path(os.path.abspath(root))  # noqa: PTH100
+    folder = checked_place(root) if is_url(root) else Path(os.path.abspath(root))  # noqa: PTH100
     pattern, codes = _checked_pattern(speaker_pattern), checked_codes(emotion_codes)
     recordings = find_audio(folder)
     if not recordings:
         raise CorpusError(f"no recordings under {folder}; looked for {', '.join(sorted(AUDIO_SUFFIXES))}")
-    paths = [path.relative_to(folder) for path in recordings]
+    paths = [PurePath(relative(path, folder)) for path in recordings]
     names = ids_of_paths([str(path) for path in paths], [(None, None)] * len(paths))
     emotions = [_emotion(path, codes) for path in paths]
     kept = [
-        Utterance(name, str(folder / path), emotion, language=language, **_groups(path, pattern))
-        for name, path, emotion in zip(names, paths, emotions, strict=True)
+        Utterance(name, str(recording), emotion, language=language, **_groups(path, pattern))
+        for name, recording, path, emotion in zip(names, recordings, paths, emotions, strict=True)
         if emotion is not None
     ]
     if len(kept) < len(paths):
@@ -69,7 +70,7 @@ def load_folder(
     return corpus_dataset(kept)
 
 
-def _emotion(path: Path, codes: Mapping[str, str | None]) -> str | None:
+def _emotion(path: PurePath, codes: Mapping[str, str | None]) -> str | None:
     """Return what the one folder on the path that names an emotion says."""
     meanings: dict[str, str | None] = {}
     for name in path.parent.parts:
@@ -105,7 +106,7 @@ def _checked_pattern(pattern: str | None) -> re.Pattern[str] | None:
     return compiled
 
 
-def _groups(path: Path, pattern: re.Pattern[str] | None) -> dict[str, Any]:
+def _groups(path: PurePath, pattern: re.Pattern[str] | None) -> dict[str, Any]:
     if pattern is None:
         return {}
     match = pattern.search(path.as_posix())

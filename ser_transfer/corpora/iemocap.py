@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from ser_transfer.corpora._scan import (
     checked_root,
     find_files,
     named_utterances,
+    read_bytes,
 )
 from ser_transfer.corpora.card import CorpusCard
 from ser_transfer.labels import LabelError, parse_emotion
@@ -187,8 +189,8 @@ def _sentences(files: list[Path]) -> dict[str, str]:
 
 def _is_text_in(path: Path, folder: str) -> bool:
     """Tell a dialogue's text file in a folder; its subfolders hold each evaluator's own sheets."""
-    return path.parent.name.lower() == folder.lower() and path.match("Ses*.txt")
+    return path.parent.name.lower() == folder.lower() and fnmatch(path.name, "Ses*.txt")
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="latin-1").splitlines()  # every byte is a character in it
+    return read_bytes(path).decode("latin-1").splitlines()  # every byte is a character in it

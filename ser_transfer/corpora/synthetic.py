@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_transfer.corpora._rows import CorpusError, Utterance, corpus_dataset
+from ser_transfer.corpora._scan import checked_place, find_files
 from ser_transfer.corpora._speech_synthesis import (
     RATE,
     Manner,
@@ -27,6 +28,7 @@ from ser_transfer.corpora._speech_synthesis import (
     room_response,
     speak,
 )
+from ser_transfer.places import is_url
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -121,7 +123,8 @@ def load_synthetic(root: str | os.PathLike[str] | None) -> Dataset:
             "the synthetic corpus needs the folder that synthesise_corpus wrote (root, --root DIR)"
         )
     rows = []
-    for path in sorted(Path(root).rglob("synthetic-*.wav")):
+    folder = checked_place(root)
+    for path in find_files(folder) if is_url(root) else sorted(folder.rglob("synthetic-*.wav")):
         match = _NAME.fullmatch(path.stem)
         if match is None or match[3] not in MANNERS:
             continue
@@ -129,7 +132,7 @@ def load_synthetic(root: str | os.PathLike[str] | None) -> Dataset:
         rows.append(
             Utterance(
                 utterance_id=path.stem,
-                audio=os.path.abspath(path),  # noqa: PTH100 - resolve() would follow links
+                audio=str(path) if is_url(root) else os.path.abspath(path),  # noqa: PTH100 - not through links
                 emotion=emotion,
                 speaker=f"synthetic-{voice}",
                 sentence=f"synthetic: {' '.join(SENTENCES[sentence][0])}"

@@ -52,7 +52,8 @@ def place(text: str | os.PathLike[str]) -> Path:
 
     scheme = str(text).partition("://")[0].lower()
     try:
-        found = UPath(text)
+        # Not what is remembered of folders: another process may have just written there.
+        found = UPath(text, use_listings_cache=False)
         _ = found.fs  # made at first use: a library that is missing is told now
     except ImportError as error:
         what = f"ser-transfer[{EXTRAS[scheme]}]" if scheme in EXTRAS else str(error)
@@ -62,7 +63,7 @@ def place(text: str | os.PathLike[str]) -> Path:
             f"{text}: no file system is called {scheme}:// ({error}); known are s3://, gs://, hf://, "
             "memory:// and what fsspec lists"
         ) from error
-    return cast(Path, found)
+    return Path(found.path) if scheme in ("file", "local") else cast(Path, found)
 
 
 @contextmanager

@@ -1,12 +1,14 @@
-"""Which recordings are meant by files and folders."""
+"""Which recordings are meant by files and folders, on disk or at URLs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ser_transfer.audio._containers import CONTAINER_OF_EXTENSION
+from ser_transfer.places import PlaceError, explaining, found_below, is_object, is_url, place
+from ser_transfer.results.journal import ResultsError
 
 # What a folder is searched for: the containers that `ser_transfer.audio` tells apart by name, and what else
 # libsndfile and FFmpeg read under names that stand for sound, or for pictures with sound.
@@ -25,15 +27,40 @@ def find_recordings(given: Iterable[str | os.PathLike[str]]) -> list[str]:
 
     Returns:
         Paths that begin as they were given.
+
+    Raises:
+        ResultsError: If a URL cannot be listed.
     """
     found: dict[str, None] = {}
     for item in given:
-        path = os.fspath(item)
-        if os.path.isdir(path):  # noqa: PTH112
+        path = str(item) if is_url(item) else os.fspath(item)
+        if is_url(path):
+            found.update(dict.fromkeys(_at_url(path)))
+        elif os.path.isdir(path):  # noqa: PTH112
             found.update(dict.fromkeys(_below(path)))
         else:
             found[path] = None
     return list(found)
+
+
+def _at_url(url: str) -> Iterator[str]:
+    """Name the recordings below a URL, in the same order; itself where nothing is below it."""
+    try:
+        with explaining(url):
+            folder = place(url)
+            if not is_object(folder):
+                yield from find_recordings([folder])
+                return
+            names = [each.name for each in found_below(folder)]
+    except PlaceError as error:
+        raise ResultsError(str(error)) from error
+    if not names:  # a recording, or nothing: whoever reads it says so
+        yield url
+    for name in names:
+        *folders, file = name.split("/")
+        is_hidden = file.startswith(".") or any(each.startswith((".", "__MACOSX")) for each in folders)
+        if not is_hidden and PurePosixPath(file).suffix.lower() in AUDIO_EXTENSIONS:
+            yield str(folder / name)
 
 
 def _below(folder: str) -> Iterator[str]:

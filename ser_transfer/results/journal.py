@@ -17,6 +17,7 @@ from typing import Any
 
 from ser_transfer.audio import AudioError
 from ser_transfer.errors import SerTransferError
+from ser_transfer.places import PlaceError, is_object, is_url, place, status_of
 
 FORMAT = 1  # of the first line
 
@@ -199,10 +200,14 @@ def _parsed(line: bytes, number: int, path: Path) -> dict[str, Any]:
 
 
 def _stamp(file: str) -> list[int] | None:
-    """What changes when a file does; None where there is none."""
+    """What changes when a file does; None where there is none, or a URL does not answer."""
     try:
+        found = place(file) if is_url(file) else None
+        if found is not None and is_object(found):
+            told = status_of(found)
+            return None if told is None else [told.n_bytes, int(1e9 * (told.modified or 0))]
         status = os.stat(file)  # noqa: PTH116
-    except (OSError, ValueError):
+    except (OSError, ValueError, PlaceError):
         return None
     return [status.st_size, status.st_mtime_ns]
 

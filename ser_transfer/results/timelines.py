@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_transfer.audio import AudioError, read_blocks
+from ser_transfer.places import is_url
 from ser_transfer.results.journal import Journal, write_whole
 from ser_transfer.tables import text_table
 from ser_transfer.timeline import FORMATS, Timeline, TimelineSettings
@@ -34,7 +35,9 @@ def timeline_paths(files: Sequence[str], folder: Path, format_: TimelineFormat) 
 
     Two recordings that differ in their extension only keep it: ``a.wav.vtt`` and ``a.mp3.vtt``.
     """
-    absolute = [os.path.abspath(file) for file in files]  # noqa: PTH100 - links stay as they are
+    # Links stay as they are. A URL counts as the path that follows its scheme.
+    named = ["/" + file.replace("://", "/", 1) if is_url(file) else file for file in files]
+    absolute = [os.path.abspath(file) for file in named]  # noqa: PTH100
     common = os.path.commonpath([os.path.dirname(path) for path in absolute])  # noqa: PTH120
     below = [Path(os.path.relpath(path, common)) for path in absolute]
     taken = Counter(path.with_suffix("") for path in below)

@@ -3,7 +3,8 @@
 A shard is verified when it is first wanted, by its checksum, as long as the shards wanted at once are not
 larger than `CHECKED_BYTES`; beyond it only its size is looked at, and each row is verified by its own
 checksum as it is read. So nothing damaged is ever handed out, and a store of any size opens at once: damage
-to rows that nobody reads is found by `python -m ser_transfer.tidy --verify`.
+to rows that nobody reads is found by `python -m ser_transfer.tidy --verify`. Of a store at a URL no shard is
+looked at before its rows are read: then it is fetched, and verified whole.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ser_transfer.store.files import checksum, n_bytes_of
+from ser_transfer.places import is_object
+from ser_transfer.store.files import is_sound, n_bytes_of
 from ser_transfer.store.index import Entry, sort_order
 from ser_transfer.store.manifest import Manifest, ManifestReader, write_removals
 from ser_transfer.store.shards import SUFFIX, DamagedShard, has_row_checksums, open_shard, set_aside
@@ -199,7 +201,7 @@ class CatalogueReader:
             OSError: If it cannot be read.
         """
         entry, path = catalogue.shards[shard][1], catalogue.path(shard)
-        if not self._verify or entry.id in self._sound:
+        if not self._verify or entry.id in self._sound or is_object(path):  # which is verified as it comes
             return open_shard(path, verify=False), False
         if 2 * n_rows < entry.n_rows:
             opened = open_shard(path, verify=False)
@@ -215,8 +217,12 @@ class CatalogueReader:
         path = catalogue.path(shard)
         self._dead |= frozenset(manifest.ids[entry.name])
         if n_bytes_of(path) is None:  # compacted, then removed, since the catalogue was read; or lost
-            if entry.name in self._readers[manifest.folder].read().entries:
+            now = self._readers[manifest.folder].read()
+            if entry.name in now.entries:
                 logger.warning("shard %s is gone: its embeddings count as missing", path)
+                if is_object(path):  # the next one to look for rows there looks at the manifest alone
+                    with contextlib.suppress(OSError):
+                        write_removals(now, [entry.name])
             return
         set_aside(path)
         with contextlib.suppress(OSError):  # a store that may not be written: the next reader finds it too
@@ -224,7 +230,7 @@ class CatalogueReader:
 
     def _all_sound(self, catalogue: Catalogue, shards: Sequence[int]) -> bool:
         """Check shards that were not checked before; False if one was lost."""
-        is_sound = True
+        all_sound = True
         entries = [(shard, catalogue.shards[shard][1]) for shard in shards]
         unchecked = [(shard, entry) for shard, entry in entries if entry.id not in self._sound]
         verify = self._verify and sum(entry.n_bytes for _, entry in unchecked) <= CHECKED_BYTES
@@ -232,22 +238,21 @@ class CatalogueReader:
             if not verify and entry.id in self._seen:
                 continue
             path = catalogue.path(shard)
+            if is_object(path):
+                continue
             try:
-                if n_bytes_of(path) != entry.n_bytes or (verify and not _is_sound(path)):
+                if n_bytes_of(path) != entry.n_bytes or (
+                    verify and not is_sound(path, path.name.removesuffix(SUFFIX))
+                ):
                     raise DamagedShard(path)
             except (DamagedShard, FileNotFoundError):
                 self._lose(catalogue, shard)
-                is_sound = False
+                all_sound = False
                 continue
             self._seen.add(entry.id)
             if verify:
                 self._sound.add(entry.id)
-        return is_sound
-
-
-def _is_sound(path: Path) -> bool:
-    """Whether a shard's bytes are those that were written."""
-    return checksum(path) == path.name.removesuffix(SUFFIX)
+        return all_sound
 
 
 def _by_shard(

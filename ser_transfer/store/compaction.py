@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_transfer.store.files import remove_file, remove_leftovers
+from ser_transfer.store.files import remove_file, remove_leftovers, status_of_each, status_written
 from ser_transfer.store.index import Entry, Index, key_array, write_index
 from ser_transfer.store.manifest import FOLDER, Manifest, ManifestReader, ManifestWriter, merge
 from ser_transfer.store.part import Part
@@ -136,7 +136,7 @@ def _merge_shards(folder: Path, part: Part, manifest: Manifest, group: Sequence[
     else:
         arrays = [vectors_column(np.concatenate(column)) for column in columns]
     path = write_shard(folder, keys, dict(zip(part.layer_names, arrays, strict=True)))
-    new = Entry.of(path.name, len(keys), path.stat().st_size)
+    new = Entry.of(path.name, len(keys), status_written(path).st_size)
     removals = manifest.removals_of([entry.name for entry in merged])
     write_index(folder / FOLDER, Index.of([(new, key_array(keys))], removals))
     return len(merged), new.n_bytes
@@ -148,9 +148,8 @@ def _remove_merged(folder: Path, grace_hours: float) -> tuple[int, int]:
     latest = time.time() - 3600 * grace_hours
     names = {removal.name for removal in manifest.removals.values() if removal.at <= latest}
     n_removed = n_bytes = 0
-    for name in sorted(names - set(manifest.entries)):
-        path = folder / name
+    for status in status_of_each(folder, sorted(names - set(manifest.entries))):
         # Of late: someone has just written the same shard anew, and not yet let it count.
-        if path.exists() and (status := path.stat()).st_mtime <= latest and remove_file(path):
-            n_removed, n_bytes = n_removed + 1, n_bytes + status.st_size
+        if status.written <= latest and remove_file(folder / status.name):
+            n_removed, n_bytes = n_removed + 1, n_bytes + status.n_bytes
     return n_removed, n_bytes

@@ -7,6 +7,7 @@ however it dies: so a temporary file without a lock is a dead writer's and can g
 These few functions are all that the store asks of a file system: write a whole file, list a folder, tell a
 file's size, map it, remove it. None is changed once it is there, and what counts is said by a file that
 names others (`ser_transfer.store.manifest`), never by a rename: so an object store can stand behind them.
+Where it does, `ser_transfer.store.objects` says how; only then is it imported.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import errno
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +26,7 @@ import pyarrow as pa
 import xxhash
 
 from ser_transfer.errors import SerTransferError
+from ser_transfer.places import cause_of, is_object, read_object, status_of
 
 if sys.platform != "win32":  # there an open file cannot be removed: being open is the lock
     import fcntl
@@ -35,8 +38,25 @@ class StoreError(SerTransferError):
     """An embedding store that cannot be written, read, or joined with what was asked for."""
 
 
+class Damaged(Exception):  # noqa: N818 - a finding that readers act on, not an error of the user's
+    """An object whose bytes are not those that its name is the checksum of."""
+
+
+@dataclass(frozen=True)
+class FileStatus:
+    """What a listing says of a file: its name, size, and when it was written (seconds since the epoch)."""
+
+    name: str
+    n_bytes: int
+    written: float
+
+
 def checksum(path: Path) -> str:
-    """Hash a file's bytes to 32 hex digits of XXH3-128, in `BLOCK` bytes of memory."""
+    """Hash a file's bytes, as they are now, to 32 hex digits of XXH3-128, in `BLOCK` bytes of memory."""
+    if is_object(path):
+        from ser_transfer.store import objects
+
+        return objects.checksum(path)
     digest = xxhash.xxh3_128()
     block = memoryview(bytearray(BLOCK))
     with path.open("rb", buffering=0) as file:
@@ -45,8 +65,24 @@ def checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_sound(path: Path, digest: str) -> bool:
+    """Whether a file's bytes have the checksum that is part of its name.
+
+    Of an object it is the copy on this disk, which is all that is ever read.
+    """
+    if is_object(path):
+        from ser_transfer.store import objects
+
+        return objects.is_sound(path)
+    return checksum(path) == digest
+
+
 def list_files(folder: Path, suffix: str) -> list[Path]:
     """List the files of a folder that end so, in the order of their names; none if there is no folder."""
+    if is_object(folder):
+        from ser_transfer.store import objects
+
+        return objects.list_files(folder, suffix)
     # Hidden ones are not ours: macOS leaves ._* files beside each file on a network drive.
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as found:
         names = [entry.name for entry in found]
@@ -54,21 +90,90 @@ def list_files(folder: Path, suffix: str) -> list[Path]:
     return []
 
 
+def list_status(folder: Path, suffix: str) -> list[FileStatus]:
+    """List files as `list_files` does, with their sizes and times."""
+    if is_object(folder):
+        from ser_transfer.store import objects
+
+        return objects.list_status(folder, suffix)
+    return _status_of(list_files(folder, suffix))
+
+
+def _status_of(paths: Iterable[Path]) -> list[FileStatus]:
+    found = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+            status = path.stat()
+            found.append(FileStatus(path.name, status.st_size, status.st_mtime))
+    return found
+
+
+def status_of_each(folder: Path, names: Iterable[str]) -> list[FileStatus]:
+    """Tell sizes and times of some files of a folder; of objects by one listing."""
+    if is_object(folder):
+        wanted = {*names}
+        return [status for status in list_status(folder, "") if status.name in wanted] if wanted else []
+    return _status_of([folder / name for name in names])
+
+
 def n_bytes_of(path: Path) -> int | None:
     """Tell a file's size; None if there is no such file."""
+    if is_object(path):
+        found = status_of(path)
+        return None if found is None or found.is_folder else found.n_bytes
     try:
         return path.stat().st_size
     except FileNotFoundError:
         return None
 
 
+def status_written(path: Path) -> os.stat_result:
+    """Tell size and time of a file just written or read; of an object those of its copy on this disk."""
+    if is_object(path):
+        from ser_transfer.store import fetched
+
+        return fetched.fetched(path).stat()
+    return path.stat()
+
+
+def read_small(path: Path) -> bytes:
+    """Read a file that may be written again under its name."""
+    return read_object(path) if is_object(path) else path.read_bytes()
+
+
+def forget_copies(folder: Path) -> None:
+    """Let a folder's objects be fetched anew when they are wanted; of files there are no copies."""
+    if is_object(folder):
+        from ser_transfer.store import objects
+
+        objects.forget_copies(folder)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, where there are folders."""
+    if not is_object(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def map_file(path: Path) -> Any:
-    """Map a file into memory, as a `pyarrow.NativeFile`: no byte of it is read before it is used."""
+    """Map a file into memory, as a `pyarrow.NativeFile`: no byte of it is read before it is used.
+
+    Raises:
+        Damaged: If it is an object that is not what was written.
+    """
+    if is_object(path):
+        from ser_transfer.store import objects
+
+        return objects.map_file(path)
     return pa.memory_map(str(path))
 
 
 def remove_file(path: Path) -> bool:
     """Remove a file; return whether it is gone. Who has it mapped keeps it."""
+    if is_object(path):
+        from ser_transfer.store import objects
+
+        return objects.remove_file(path)
     try:
         path.unlink(missing_ok=True)
     except OSError:  # in use, on Windows; or not ours to remove
@@ -90,6 +195,10 @@ def write_whole(folder: Path, fill: Callable[[BinaryIO], None], name: Callable[[
     Raises:
         OSError: If the disk is full, say. Nothing new is left in the folder then.
     """
+    if is_object(folder):
+        from ser_transfer.store import objects
+
+        return objects.write_whole(folder, fill, name)
     file = _open_locked(folder)
     temporary = Path(file.name)
     try:
@@ -110,6 +219,8 @@ def write_whole(folder: Path, fill: Callable[[BinaryIO], None], name: Callable[[
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of writers that died, never one of a writer that lives."""
+    if is_object(folder):
+        return  # nothing there ever has a temporary name
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):  # locked by its writer, just renamed, or not ours to remove
             if sys.platform == "win32":
@@ -154,8 +265,17 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _what_to_do(path: Path, error: OSError) -> str:
-    file = error.filename or path
     intact = "All that was written before is intact, and the same command goes on from there."
+    if is_object(path):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return f"{error.filename or path} cannot be read or written: {cause_of(error)}. {intact}"
+        from ser_transfer.store.fetched import FOLDER, copies_folder
+
+        return (
+            f"no space left on the disk of {copies_folder()}, where copies of what {path} holds lie: free "
+            f"some, or set {FOLDER} to a folder on another disk. {intact}"
+        )
+    file = error.filename or path
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"no space left on the disk of {path}. Free some (`ser-transfer embed --list` shows what each "

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ser_transfer.store.files import StoreError, checksum, map_file, write_whole
+from ser_transfer.store.files import Damaged, StoreError, checksum, is_sound, map_file, write_whole
 
 SUFFIX = ".index"
 FORMAT = 1  # of an index; a reader refuses what is newer
@@ -206,7 +206,7 @@ def open_index(path: Path, *, verify: bool) -> Index:
         StoreError: If a newer version wrote it.
         OSError: If the file cannot be read.
     """
-    if verify and checksum(path) != path.name.removesuffix(SUFFIX).partition("-")[2]:
+    if verify and not is_sound(path, path.name.removesuffix(SUFFIX).partition("-")[2]):
         raise DamagedIndex(path)
     try:
         file = map_file(path)
@@ -214,7 +214,7 @@ def open_index(path: Path, *, verify: bool) -> Index:
         told = json.loads(batch.schema.metadata[METADATA])
     except (FileNotFoundError, PermissionError):
         raise
-    except (pa.ArrowInvalid, OSError, StopIteration, ValueError, KeyError, TypeError) as error:
+    except (Damaged, pa.ArrowInvalid, OSError, StopIteration, ValueError, KeyError, TypeError) as error:
         raise DamagedIndex(path) from error
     if told["format"] > FORMAT:
         raise StoreError(

@@ -29,8 +29,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ser_transfer.places import is_object
 from ser_transfer.store import index as index_files
-from ser_transfer.store.files import list_files, remove_file, remove_leftovers
+from ser_transfer.store.files import (
+    list_files,
+    list_status,
+    make_folder,
+    remove_file,
+    remove_leftovers,
+    status_written,
+)
 from ser_transfer.store.index import (
     KEY,
     MAX_INDEX_ENTRIES,
@@ -214,7 +222,7 @@ class ManifestWriter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / FOLDER
-        self._folder.mkdir(exist_ok=True)
+        make_folder(self._folder)
         self._levels: list[list[tuple[str, Index]]] = [[]]
         self._replaced: deque[tuple[float, str]] = deque()
 
@@ -300,7 +308,7 @@ def write_removals(manifest: Manifest, names: Iterable[str]) -> None:
         OSError: If the folder may not be written, say.
     """
     removals = manifest.removals_of(names)
-    if removals and (manifest.folder / FOLDER).is_dir():
+    if removals and (is_object(manifest.folder) or (manifest.folder / FOLDER).is_dir()):
         write_index(manifest.folder / FOLDER, Index.of([], removals))
 
 
@@ -351,11 +359,14 @@ def _fit(indexes: Sequence[Index]) -> bool:
 def _remove_replaced(folder: Path) -> None:
     """Remove the indexes that another took the place of a while ago."""
     now = time.time()
-    for path in list_files(folder, index_files.SUFFIX):
+    there = list_status(folder, index_files.SUFFIX)
+    names = {status.name for status in there}
+    for status in there:
         try:
-            if now - path.stat().st_mtime > GRACE:
-                for name in open_index(path, verify=False).replaces:
-                    remove_file(folder / name)
+            if now - status.written > GRACE:
+                for name in open_index(folder / status.name, verify=False).replaces:
+                    if name in names:
+                        remove_file(folder / name)
         except (FileNotFoundError, DamagedIndex):
             continue
 
@@ -365,7 +376,7 @@ def _keys_of(paths: Iterable[Path]) -> Iterator[tuple[Entry, npt.NDArray[np.byte
     for path in paths:
         try:
             keys = key_array(read_keys(path, verify=False).to_pylist())
-            status = path.stat()
+            status = status_written(path)
         except FileNotFoundError:
             continue  # set aside or cleared by another process since it was listed
         except DamagedShard:

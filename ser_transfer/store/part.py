@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import xxhash
 
-from ser_transfer.store.files import StoreError, write_whole
+from ser_transfer.store.files import StoreError, read_small, write_whole
 from ser_transfer.store.halves import KEPT
 from ser_transfer.tables import text_table
 
@@ -22,6 +22,7 @@ DESCRIPTION = "part.json"
 USED = "used"  # a file that says when a part was last read or added to
 USED_SECONDS = 24 * 3600.0  # that are not worth writing it again
 FRAMES = "frames"  # in place of a pooling: the frames of one layer, as many as the recording is long
+FINGERPRINT_DIGITS = 12  # of the fingerprint, in the name of the folder
 MAX_SLUG = 40  # characters of the encoder's name in the folder's name; a local checkpoint's path may be long
 
 
@@ -96,7 +97,8 @@ class Part:
         digest = xxhash.xxh3_64_hexdigest(json.dumps(identity, sort_keys=True).encode())
         slug = re.sub(r"[^A-Za-z0-9._]+", "-", self.encoder)[-MAX_SLUG:].strip("-.")
         kept = f"-{self.kept}" if self.kept else ""
-        return f"{slug}-{self.fingerprint[:12]}-{self.pooling}-{self.precision}{kept}-{digest[:8]}"
+        fingerprint = self.fingerprint[:FINGERPRINT_DIGITS]
+        return f"{slug}-{fingerprint}-{self.pooling}-{self.precision}{kept}-{digest[:8]}"
 
     def describe(self) -> str:
         """Name the part in a message."""
@@ -202,7 +204,7 @@ def mark_used(folder: Path) -> None:
 def last_used(folder: Path) -> datetime | None:
     """Tell when a part was last used; None if that was never noted."""
     try:
-        return datetime.fromisoformat((folder / USED).read_text(encoding="utf-8")).astimezone(timezone.utc)
+        return datetime.fromisoformat(read_small(folder / USED).decode()).astimezone(timezone.utc)
     except (FileNotFoundError, ValueError):
         return None
 
@@ -223,7 +225,7 @@ def read_description(folder: Path) -> tuple[Part, datetime]:
     """
     path = folder / DESCRIPTION
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(read_small(path).decode())
         version = fields.pop("format")
         if version <= FORMAT:
             created = datetime.fromisoformat(fields.pop("created"))

@@ -21,7 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from ser_transfer.store.files import checksum, list_files, map_file, write_whole
+from ser_transfer.places import is_object
+from ser_transfer.store.files import Damaged, checksum, is_sound, list_files, map_file, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +92,12 @@ def open_shard(path: Path, *, verify: bool) -> Any:
         DamagedShard: If the checksum is not the one in the name, or the file is no Arrow stream.
         OSError: If the file cannot be read.
     """
-    if verify and checksum(path) != path.name.removesuffix(SUFFIX):
+    if verify and not is_sound(path, path.name.removesuffix(SUFFIX)):
         raise DamagedShard(path)
-    file = map_file(path)
+    try:
+        file = map_file(path)
+    except Damaged as error:
+        raise DamagedShard(path) from error
     try:
         return pa.ipc.open_stream(file).read_next_batch()
     except (pa.ArrowInvalid, OSError, StopIteration) as error:  # OSError: shorter than it says
@@ -153,9 +157,15 @@ def check_rows(shard: Any, layer_name: str, rows: npt.NDArray[np.int64], values:
 def set_aside(path: Path) -> bool:
     """Rename a damaged shard so that nobody opens it again, and warn of it.
 
+    Nothing is renamed at a URL, nor removed: the same rows computed again take its place under its name, and
+    may have done so since it was read. That it counts no more is for the manifest to say.
+
     Returns:
         Whether it was renamed; a folder that may not be written keeps it as it is.
     """
+    if is_object(path):
+        logger.warning("shard %s is damaged and was left out: its embeddings count as missing", path)
+        return False
     is_renamed = False
     with contextlib.suppress(OSError):
         path.rename(path.with_name(path.name + SET_ASIDE))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ser_transfer.places import found_below, is_object
 from ser_transfer.store.part import StoredPart
 from ser_transfer.store.shards import SET_ASIDE
 from ser_transfer.tables import text_table
@@ -34,10 +35,15 @@ class PartSize:
 
 def part_size(stored: StoredPart) -> PartSize:
     """Measure a part's folder, by listing it."""
-    in_folder = _sizes(stored.folder)
-    index_bytes = sum(
-        sum(_sizes(Path(each.path)).values()) for each in os.scandir(stored.folder) if each.is_dir()
-    )
+    if is_object(stored.folder):
+        found = found_below(stored.folder)
+        in_folder = {each.name: each.n_bytes for each in found if "/" not in each.name}
+        index_bytes = sum(each.n_bytes for each in found if "/" in each.name)
+    else:
+        in_folder = _sizes(stored.folder)
+        index_bytes = sum(
+            sum(_sizes(Path(each.path)).values()) for each in os.scandir(stored.folder) if each.is_dir()
+        )
     damaged = sum(size for name, size in in_folder.items() if name.endswith(SET_ASIDE))
     spare = sum(in_folder.values()) - damaged - stored.n_bytes
     return PartSize(stored, index_bytes, damaged, max(0, spare))
@@ -67,8 +73,10 @@ def sizes_table(root: Path, parts: Sequence[PartSize]) -> str:
     in_all = sum(
         size.stored.n_bytes + size.index_bytes + size.spare_bytes + size.damaged_bytes for size in parts
     )
-    free = shutil.disk_usage(root).free
-    return f"{text_table(rows)}\n{_megabytes(in_all)} MB in {root}; {_megabytes(free)} MB free on its disk"
+    told = f"{text_table(rows)}\n{_megabytes(in_all)} MB in {root}"
+    if is_object(root):
+        return told
+    return f"{told}; {_megabytes(shutil.disk_usage(root).free)} MB free on its disk"
 
 
 def _megabytes(n_bytes: int) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import secrets
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ser_transfer.places import is_object, place
 from ser_transfer.store.catalogue import CatalogueReader, Take
+from ser_transfer.store.clearing import clear_objects, part_folders, remove_cleared
 from ser_transfer.store.embeddings import Embeddings
 from ser_transfer.store.files import StoreError, explaining
 from ser_transfer.store.frames import Frames
@@ -22,6 +24,7 @@ from ser_transfer.store.halves import restored
 from ser_transfer.store.index import key_array, key_texts
 from ser_transfer.store.part import (
     DESCRIPTION,
+    FINGERPRINT_DIGITS,
     Part,
     StoredPart,
     last_used,
@@ -53,15 +56,17 @@ class EmbeddingStore:
     corpus may be moved or renamed, and the same clip in two corpora is computed once.
 
     Making a store touches nothing on the disk. Reading is memory-mapped and copies only what is asked for.
+    Of a store at a URL (``s3://bucket/store``) each shard that is read is fetched once, whole, to this disk;
+    see `ser_transfer.store.fetched`.
 
     Args:
-        root: The store's folder.
+        root: The store's folder, or its URL.
         verify: Whether to check checksums: of a shard when this object first needs it, or of a row as it is
             read, where there is too much to check at once; see `ser_transfer.store.catalogue`.
     """
 
     def __init__(self, root: str | Path, *, verify: bool = True) -> None:
-        self.root = Path(root)
+        self.root = place(root)
         self._verify = verify
         self._catalogues = CatalogueReader(verify=verify)
 
@@ -204,7 +209,7 @@ class EmbeddingStore:
     def _answering(self, part: Part, keys: Sequence[str], layers: Sequence[str] | None) -> Part:
         """Find the part that has all of some embeddings: the one asked for, or one that keeps less."""
         with explaining(self.root):
-            described = [read_description(folder)[0] for folder in self._part_folders()]
+            described = [each for _, each, _ in self._described(part.fingerprint[:FINGERPRINT_DIGITS])]
             lesser = {each for each in described if each != part and each.keeps_less_of(part)}
             if not lesser or self._has(part, keys):
                 return part
@@ -243,7 +248,7 @@ class EmbeddingStore:
     def parts(self) -> list[StoredPart]:
         """List what the store holds, by the encoder's name, as its indexes say: no shard is opened for it."""
         with explaining(self.root):
-            found = [self._stored(folder, *read_description(folder)) for folder in self._part_folders()]
+            found = [self._stored(*described) for described in self._described()]
         return sorted(found, key=lambda stored: stored.order)
 
     def clear(
@@ -263,6 +268,8 @@ class EmbeddingStore:
         Raises:
             StoreError: If nothing is meant, or more than one fingerprint starts so. Nothing is removed then.
         """
+        with explaining(self.root):
+            remove_cleared(self.root)
         parts = self.parts()
         meant = [stored for stored in parts if stored.part.encoder == encoder]
         if not meant and len(encoder) >= MIN_PREFIX:
@@ -302,18 +309,36 @@ class EmbeddingStore:
     def _remove(self, parts: Iterable[StoredPart]) -> None:
         with explaining(self.root):
             for stored in parts:
+                if is_object(self.root):
+                    clear_objects(stored.folder)
+                    continue
                 # Renamed first: no reader ever sees half a part, whenever this is killed.
                 stored.folder.rename(self.root / f"{CLEARED}{secrets.token_hex(8)}")
+            if is_object(self.root):
+                remove_cleared(self.root)
+                return
             for folder in self.root.glob(f"{CLEARED}*"):
                 shutil.rmtree(folder)
 
-    def _part_folders(self) -> list[Path]:
-        return sorted(path.parent for path in self.root.glob(f"[!.]*/{DESCRIPTION}"))
+    def _described(self, fingerprint: str = "") -> Iterator[tuple[Path, Part, datetime]]:
+        """Go through the folders of parts, with what each holds and when it was made.
+
+        Args:
+            fingerprint: Digits in the names of the folders at a URL that are looked at, a request each.
+        """
+        if is_object(self.root):
+            folders = part_folders(self.root, fingerprint)
+        else:
+            folders = sorted(path.parent for path in self.root.glob(f"[!.]*/{DESCRIPTION}"))
+        for folder in folders:
+            with contextlib.suppress(FileNotFoundError):  # being cleared, or no part
+                yield folder, *read_description(folder)
 
     def _folders(self, part: Part) -> list[Path]:
         """Find a part's folder; two, if processes that call its encoder differently began at once."""
         with explaining(self.root):
-            return [folder for folder in self._part_folders() if read_description(folder)[0] == part]
+            digits = part.fingerprint[:FINGERPRINT_DIGITS]
+            return [folder for folder, each, _ in self._described(digits) if each == part]
 
     def _used_folders(self, part: Part) -> list[Path]:
         """Find a part's folders, and note in them that it was used."""

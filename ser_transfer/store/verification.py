@@ -8,14 +8,18 @@ kill between writing it and letting it count left it, or a version of before the
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ser_transfer.store.files import checksum, list_files, n_bytes_of
+from ser_transfer.places import is_object
+from ser_transfer.store.files import checksum, forget_copies, list_status, n_bytes_of, remove_file
 from ser_transfer.store.index import Entry, Index, key_array, write_index
 from ser_transfer.store.manifest import FOLDER, Manifest, ManifestReader, ManifestWriter, write_removals
 from ser_transfer.store.shards import SUFFIX, DamagedShard, read_keys, set_aside
+
+WRITING_SECONDS = 3600.0  # in which a damaged object that does not count yet may be put again by its writer
 
 
 @dataclass
@@ -25,7 +29,8 @@ class Verified:
     Attributes:
         n_sound: Shards whose bytes are those that were written.
         n_bytes: Their size.
-        damaged: Shards that were damaged, by the names they had; they lie beside, ending in ``.damaged``.
+        damaged: Shards that were damaged, by the names they had; they lie beside, ending in ``.damaged``, or
+            at a URL where they were.
         gone: Shards that the manifest named and that are not there.
         taken_up: Sound shards that it did not name and now does.
         n_rows_lost: Rows in shards damaged or gone, to be computed again.
@@ -56,6 +61,7 @@ def verify(
     Raises:
         OSError: If the folder may not be read, or, where there is something to write down, written.
     """
+    forget_copies(folder / FOLDER)  # of indexes, which are looked at as they are now
     with contextlib.suppress(PermissionError):  # verifying alone needs no right to write
         ManifestWriter(folder).begin()
     manifest = ManifestReader(folder, verify=True).read()
@@ -80,16 +86,23 @@ def verify(
 def _take_up(manifest: Manifest, found: Verified) -> None:
     """Let sound shards count that no index has ever named."""
     known = {*manifest.ids, *(removal.name for removal in manifest.removals.values())}
-    for path in list_files(manifest.folder, SUFFIX):
+    for status in list_status(manifest.folder, SUFFIX):
+        path = manifest.folder / status.name
         if path.name in known:
             continue
         try:
             keys = read_keys(path, verify=True).to_pylist()
-            entry = Entry.of(path.name, len(keys), path.stat().st_size)
+            entry = Entry.of(path.name, len(keys), status.n_bytes)
         except FileNotFoundError:
             continue
         except DamagedShard:
-            set_aside(path)
+            # Nothing is set aside at a URL. What counted nowhere is no loss, unless it is being put anew.
+            if is_object(path) and time.time() - status.written < WRITING_SECONDS:
+                continue
+            if not is_object(path):
+                set_aside(path)
+            elif not remove_file(path):
+                continue
             found.damaged.append(path)
             continue
         write_index(manifest.folder / FOLDER, Index.of([(entry, key_array(keys))]))

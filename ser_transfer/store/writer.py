@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ser_transfer.store.files import StoreError, explaining, remove_leftovers
+from ser_transfer.places import is_object
+from ser_transfer.store.files import (
+    StoreError,
+    explaining,
+    make_folder,
+    n_bytes_of,
+    remove_leftovers,
+    status_written,
+)
 from ser_transfer.store.halves import cosine_costs, halved, restored
 from ser_transfer.store.index import Entry
 from ser_transfer.store.manifest import ManifestWriter
@@ -65,9 +73,9 @@ class StoreWriter(ABC):
 
     def __enter__(self) -> StoreWriter:
         with explaining(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             remove_leftovers(self._folder)
-            if not (self._folder / DESCRIPTION).exists():
+            if n_bytes_of(self._folder / DESCRIPTION) is None:
                 write_description(self._folder, self._part)
             self._manifest = ManifestWriter(self._folder)
             self._manifest.begin()
@@ -79,6 +87,11 @@ class StoreWriter(ABC):
         self.flush(last=True)
         with explaining(self._folder):
             self._manifest.finish()
+            # A folder that is removed takes writes with it; the objects of a part that was cleared do not.
+            if is_object(self._folder) and n_bytes_of(self._folder / DESCRIPTION) is None:
+                raise StoreError(
+                    f"{self._folder} was removed while it was in use: run the same command again"
+                )
 
     def add(self, key: str, layers: Sequence[npt.ArrayLike]) -> None:
         """Add one recording's embedding, or its frames.
@@ -121,7 +134,7 @@ class StoreWriter(ABC):
         keys, self._keys = self._keys, []
         with explaining(self._folder):
             path = write_shard(self._folder, keys, dict(zip(self._part.layer_names, columns, strict=True)))
-            entry = Entry.of(path.name, len(keys), path.stat().st_size)
+            entry = Entry.of(path.name, len(keys), status_written(path).st_size)
             self._manifest.add(entry, keys, last=last)
 
     @abstractmethod

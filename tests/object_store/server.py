@@ -189,9 +189,25 @@ class S3:
         """An object's bytes, as the server itself has them."""
         return bytes(_bucket(self.bucket).keys[key].value)
 
-    def damage(self, key: str, change) -> None:
-        """Change an object's bytes behind everybody's back."""
+    def damage(self, key: str, change, *, knows_checksum: bool = False) -> None:
+        """Change an object's bytes behind everybody's back.
+
+        Args:
+            key: Of the object.
+            change: Given its bytes, returns others.
+            knows_checksum: Whether the store has kept the checksum that came with the upload, as Amazon's
+                does; others do not.
+        """
         damage(self.bucket, key, change)
+        if not knows_checksum:
+            found = _bucket(self.bucket).keys[key]
+            found.checksum_algorithm = found.checksum_value = None
+
+    def reconnect(self) -> None:
+        """Let the next file system be made anew, of what the environment says now."""
+        from s3fs import S3FileSystem
+
+        S3FileSystem.clear_instance_cache()
 
     def put(self, key: str, content: bytes) -> None:
         """Put an object, as somebody else would."""
