@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from ser_transfer._files import written_together
-from ser_transfer.places.mirrored import url_cache
+from ser_transfer.places.cache import url_cache
 from ser_transfer.places.place import PlaceError, is_url
 from ser_transfer.places.remote import LAST, Remote
 

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,13 +21,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ser_transfer.errors import SerTransferError
+from ser_transfer.places.cache import locked, url_cache
 from ser_transfer.places.place import PlaceError, explaining, is_url
 from ser_transfer.places.remote import LAST, Remote, rank
 
-if sys.platform != "win32":
-    import fcntl
-
-STATE, LOCK = "state.json", "lock"
+STATE = "state.json"
 LEFTOVERS = (".*.partial", "*.part", ".part-*", ".*.tmp")  # of writers that died
 ALL = ("*",)
 
@@ -99,7 +96,7 @@ def mirrored(
     if int(os.environ.get("RANK", "0")) != 0:  # the first process of a launch does it for all
         yield Output(folder, url)
         return
-    with _locked(home, url):
+    with locked(home, url):
         mirror = _Mirror(Remote(url, names), home, folder, reads, last, resumes=resumes)
         mirror.begin()
         try:
@@ -262,31 +259,6 @@ class _Mirror(Output):
         with explaining(self._home):
             part.write_text(json.dumps({"known": self._known, "sending": self._sending}), encoding="utf-8")
             part.replace(self._home / STATE)
-
-
-def url_cache(kind: str) -> Path:
-    """Name the folder of this user in which things from and for URLs lie."""
-    given = os.environ.get("SER_TRANSFER_CACHE")
-    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ser_transfer"
-    return (Path(given) if given else own).resolve() / "urls" / kind
-
-
-@contextmanager
-def _locked(home: Path, url: str) -> Iterator[None]:
-    """Keep a second process of this machine out; the lock of one that dies is gone with it."""
-    with explaining(home):
-        home.mkdir(parents=True, exist_ok=True)
-        file = (home / LOCK).open("ab")
-    with file:
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise PlaceError(
-                    f"another process of this machine is writing to {url}: wait until it has ended, or give "
-                    "another --out"
-                ) from None
-        yield
 
 
 def _refuse_several_machines(url: str) -> None:

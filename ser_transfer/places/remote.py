@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ser_transfer.places.place import PlaceError, explaining, place
+from ser_transfer.places.place import PlaceError, explaining, is_url, place
 
 # What a file system tells of a file that changes with its content, or at least with each writing.
 TAGS = ("ETag", "etag", "md5Hash", "blob_id", "oid", "mtime", "LastModified", "last_modified", "created")
@@ -37,8 +37,12 @@ class Remote:
     def __init__(self, url: str, names: Sequence[str] | None = None) -> None:
         self.url, self.names = url.rstrip("/"), names
         found: Any = place(self.url)
-        self._fs = found.fs
-        self._root = str(found.path).rstrip("/")
+        if is_url(str(found)):
+            self._fs, self._root = found.fs, str(found.path).rstrip("/")
+        else:  # file://, which is a path of this machine
+            from fsspec.implementations.local import LocalFileSystem
+
+            self._fs, self._root = LocalFileSystem(), str(found)
 
     def tags(self) -> dict[str, str]:
         """List the files, with what changes when they do.
