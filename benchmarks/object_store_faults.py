@@ -44,7 +44,7 @@ def main() -> None:
     totals: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as scratch:
         root = importlib.import_module("tone_corpus").write_tones(Path(scratch, "tones"))
-        os.environ["SER_TRANSFER_FETCHED"] = str(Path(scratch, "fetched"))
+        os.environ["SER_TRANSFER_CACHE"] = str(Path(scratch, "cache"))
         encoder = importlib.import_module("zero_crossings").ZeroCrossings()
         expected = _embedded(str(root), encoder, str(Path(scratch, "store")))
         for seed in range(arguments.seed, arguments.seed + arguments.rounds):

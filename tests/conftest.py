@@ -67,7 +67,7 @@ def s3(s3_server, monkeypatch, tmp_path):
 
     for name, value in object_store.environment(s3_server.endpoint).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("SER_TRANSFER_FETCHED", str(tmp_path / "fetched"))
+    monkeypatch.setenv("SER_TRANSFER_CACHE", str(tmp_path / "cache"))
     # Waits between attempts are a matter of seconds, and of no test.
     monkeypatch.setattr(botocore.retryhandler, "delay_exponential", lambda *args, **kwargs: 0.01)
     hasty = SimpleNamespace(**{**vars(asyncio), "sleep": lambda seconds: asyncio.sleep(min(seconds, 0.01))})

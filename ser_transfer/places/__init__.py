@@ -1,5 +1,6 @@
 """Places: files and folders on this machine, or at any URL that fsspec knows, by the calls of pathlib."""
 
+from ser_transfer.places.cache import url_cache
 from ser_transfer.places.fetched import Snapshot, fetched, local_folder, put_together
 from ser_transfer.places.mirrored import Output, mirrored
 from ser_transfer.places.objects import (
@@ -39,4 +40,5 @@ __all__ = [
     "remove_objects",
     "status_of",
     "upload",
+    "url_cache",
 ]

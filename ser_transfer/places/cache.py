@@ -15,7 +15,10 @@ if sys.platform != "win32":
 
 
 def url_cache(kind: str) -> Path:
-    """Name the folder of this user in which things from and for URLs lie."""
+    """Name the folder of this user in which things from and for URLs lie.
+
+    It is in the user's cache folder, or where the environment variable SER_TRANSFER_CACHE says.
+    """
     given = os.environ.get("SER_TRANSFER_CACHE")
     own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ser_transfer"
     return (Path(given) if given else own).resolve() / "urls" / kind

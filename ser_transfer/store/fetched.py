@@ -3,7 +3,7 @@
 Shards and indexes never change and are named by the checksum of their bytes, so a copy needs no other name,
 serves every store that holds the same, and is known to be right before it is used. Any number of processes
 may fetch at once: what comes is written under a temporary name and renamed. When the copies take more than
-SER_TRANSFER_FETCHED_GB, those that were not used for longest go; they are only copies.
+SER_TRANSFER_CACHE_GB, those that were not used for longest go; they are only copies.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ import errno
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ser_transfer.places import ATTEMPTS, download
+from ser_transfer.places import ATTEMPTS, download, url_cache
 from ser_transfer.store.files import Damaged, StoreError, checksum, remove_leftovers, write_whole
 
-FOLDER = "SER_TRANSFER_FETCHED"  # environment variable: where the copies lie
-MAX_GB = "SER_TRANSFER_FETCHED_GB"  # environment variable: how much they may take
+MAX_GB = "SER_TRANSFER_CACHE_GB"  # environment variable: how much they may take
 DEFAULT_GB = 20.0
 SPARED_SECONDS = 600.0  # that a copy stays in any case: it may be on its way to the store, or to a reader
 ON_ITS_WAY = ".put-"  # start of the name of a folder whose file is being put
@@ -35,14 +33,8 @@ _unlooked: list[int] = []  # bytes that came since this process last looked at w
 
 
 def copies_folder() -> Path:
-    """Tell where the copies lie: in the user's cache folder, or where the environment says."""
-    if given := os.environ.get(FOLDER):
-        return Path(given)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "ser_transfer" / "fetched"
+    """Tell where the copies lie: in the cache of what URLs hold, see `ser_transfer.places.url_cache`."""
+    return url_cache("store")
 
 
 def digest_in(name: str) -> str | None:

@@ -73,7 +73,7 @@ def test_the_objects_are_the_files_of_a_store_on_a_disk(s3, store, tmp_path):
 
 
 def test_rows_come_back_from_memory(tmp_path, monkeypatch):
-    monkeypatch.setenv("SER_TRANSFER_FETCHED", str(tmp_path / "fetched"))
+    monkeypatch.setenv("SER_TRANSFER_CACHE", str(tmp_path / "cache"))
     store = EmbeddingStore("memory://test_rows_come_back_from_memory/store")
     fill(store, range(30), max_rows=7)
     assert_rows(anew(store), [29, 0])
@@ -309,7 +309,7 @@ def test_the_copies_used_longest_ago_go_when_they_take_too_much(s3, store, monke
     for age, copy in enumerate(copies):
         os.utime(copy, (1e9 - age, 1e9 - age))  # the last are the oldest
     in_all = sum(path.stat().st_size for path in fetched.copies_folder().glob("*.*"))
-    monkeypatch.setenv("SER_TRANSFER_FETCHED_GB", str((in_all - size) / 1e9))
+    monkeypatch.setenv("SER_TRANSFER_CACHE_GB", str((in_all - size) / 1e9))
     fill(store, range(40, 44))  # one more comes, which looks
     assert not copies[-1].exists()
     assert copies[0].exists()
