@@ -144,8 +144,6 @@ class Cluster:
         """Whether the machine that leads the cluster answers."""
         import ray
 
-        if ray.util.client.ray.is_connected():
-            return True  # its own calls raise
         reached = host_and_port(ray.get_runtime_context().gcs_address)
         return reached is None or answers_at(*reached) is None
 
@@ -165,13 +163,22 @@ class Cluster:
         return {**started, **quiet, **self._options}
 
     def _refuse_unreachable(self) -> None:
-        """Ray itself would try for two minutes, and then end the process."""
+        """Ray itself would try for two minutes, and then end the process.
+
+        Raises:
+            ClusterError: If nothing that may be Ray answers, or the address is one of Ray Client.
+        """
+        if (self.address or "").startswith("ray://"):
+            raise ClusterError(
+                f"{self.address} is an address of Ray Client, under which Ray Data does not run: on a machine of "
+                "the cluster give --address auto; from outside, ray job submit -- python -m ser_transfer..."
+            )
         reached = None if self.address is None else host_and_port(self.address)
         why = None if reached is None else answers_at(*reached)
         if why is not None:
             raise ClusterError(
                 f"no Ray at {self.address} ({why}): give the address that ray start --head told, such as "
-                "10.0.0.1:6379 or ray://10.0.0.1:10001, or auto on one of its machines"
+                "10.0.0.1:6379, or auto on one of its machines"
             )
 
 

@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 import warnings
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,7 +19,7 @@ from ser_transfer.clusters.cluster import Cluster, ClusterError
 ROUND_BYTES = (
     512 << 20
 )  # of batches in Ray's object store at a time: audio that travels with its rows is large
-MAX_ATTEMPTS = 3  # at a batch whose actor died
+MAX_ATTEMPTS = 3  # at batches whose actors die
 IN_FLIGHT = 2  # batches per actor: the next one is there when one is done
 LOOK_SECONDS = 2.0  # between two looks whether the cluster is there
 STOP_SECONDS = 5.0  # for a pipeline to end
@@ -58,12 +58,12 @@ class Pool:
             content: Reads a batch by its number, from 0; maybe more than once.
 
         Raises:
-            ClusterError: If the cluster is gone, an actor raised, or a batch ended its actor `MAX_ATTEMPTS`
-                times.
+            ClusterError: If the cluster is gone, an actor raised, or all batches of `MAX_ATTEMPTS` rounds were
+                lost.
         """
         n_actors = self._cluster.n_actors(gpus=self._gpus)
         waiting = deque(range(n_batches))
-        n_attempts: Counter[int] = Counter()
+        n_in_vain = 0
         while waiting:
             tables = self._next_round(waiting, content)
             left = set(tables)
@@ -72,14 +72,15 @@ class Pool:
                     if outcome.batch in left:
                         left.discard(outcome.batch)
                         yield outcome.batch, outcome.answer
-            for batch in sorted(left, reverse=True):
-                n_attempts[batch] += 1
-                if n_attempts[batch] == MAX_ATTEMPTS:
-                    raise ClusterError(
-                        f"a batch has ended its actor {MAX_ATTEMPTS} times: is a machine short of memory? "
-                        "Give each actor more of one, --cpus-per-actor 2, or start fewer, --n-actors"
-                    )
-                waiting.appendleft(batch)
+            # A dead actor fails what it is given at once, so a death may cost a round most of its batches. What
+            # tells that a batch itself ends its actors is that no other is left to be answered.
+            n_in_vain = n_in_vain + 1 if len(left) == len(tables) else 0
+            if n_in_vain == MAX_ATTEMPTS:
+                raise ClusterError(
+                    f"{len(left)} batches have ended their actors {MAX_ATTEMPTS} times: is a machine short "
+                    "of memory? Give each actor more of one, --cpus-per-actor 2, or start fewer, --n-actors"
+                )
+            waiting.extendleft(sorted(left, reverse=True))
             self.n_again += len(left)
             if left:
                 warnings.warn(

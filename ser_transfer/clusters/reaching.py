@@ -15,7 +15,7 @@ SETTINGS = 4
 
 def host_and_port(address: str) -> tuple[str, int] | None:
     """Take an address apart; None where it names no port, such as ``auto`` or a URL that Ray resolves."""
-    found = re.fullmatch(r"(?:ray://)?\[?([^/\[\]]+?)\]?:(\d{1,5})", address)
+    found = re.fullmatch(r"\[?([^/\[\]]+?)\]?:(\d{1,5})", address)
     return None if found is None else (found[1], int(found[2]))
 
 

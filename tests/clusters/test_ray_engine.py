@@ -122,6 +122,7 @@ def test_a_node_that_is_killed_costs_no_row_and_doubles_none(nodes, corpus, tmp_
     third = nodes.add_node(**NODE, resources={})
     part = part_of(SlowCrossings())
     found, expected = EmbeddingStore(tmp_path / "ray"), EmbeddingStore(tmp_path / "local")
+    inside = with_audio_inside(corpus)
     n_done, at_the_kill, killings = 0, [], []
 
     def on_recording(n_missing, seconds):
@@ -132,20 +133,13 @@ def test_a_node_that_is_killed_costs_no_row_and_doubles_none(nodes, corpus, tmp_
             killings.append(threading.Thread(target=nodes.remove_node, args=(third, False)))
             killings[0].start()
 
-    capfd.readouterr()
-    with (
-        Cluster(nodes.address, PoolSize(n_actors=3)) as cluster,
-        pytest.warns(UserWarning, match="lost with a machine"),
-    ):
+    capfd.readouterr()  # what comes from here on is this test's
+    with Cluster(nodes.address, PoolSize(n_actors=3)) as cluster:
         spread = ClusterEncoder(cluster, partial(load, SlowCrossings))
-        report = fill_store(
-            with_audio_inside(corpus),
-            SlowCrossings(),
-            found,
-            part,
-            encode=spread.encode,
-            on_recording=on_recording,
-        )
+        with pytest.warns(UserWarning, match="lost with a machine"):
+            report = fill_store(
+                inside, SlowCrossings(), found, part, encode=spread.encode, on_recording=on_recording
+            )
         assert len(cluster.machines()) == 2
     killings[0].join()
     assert 6 <= at_the_kill[0] < 24, "half way"
