@@ -269,11 +269,11 @@ def _what_to_do(path: Path, error: OSError) -> str:
     if is_object(path):
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             return f"{error.filename or path} cannot be read or written: {cause_of(error)}. {intact}"
-        from ser_transfer.store.fetched import FOLDER, copies_folder
+        from ser_transfer.store.fetched import copies_folder
 
         return (
             f"no space left on the disk of {copies_folder()}, where copies of what {path} holds lie: free "
-            f"some, or set {FOLDER} to a folder on another disk. {intact}"
+            "some, or set SER_TRANSFER_CACHE to a folder on another disk. {intact}"
         )
     file = error.filename or path
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
