@@ -273,7 +273,7 @@ def _what_to_do(path: Path, error: OSError) -> str:
 
         return (
             f"no space left on the disk of {copies_folder()}, where copies of what {path} holds lie: free "
-            "some, or set SER_TRANSFER_CACHE to a folder on another disk. {intact}"
+            f"some, or set SER_TRANSFER_CACHE to a folder on another disk. {intact}"
         )
     file = error.filename or path
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
