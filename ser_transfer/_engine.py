@@ -21,8 +21,8 @@ class EngineSettings:
     )
     address: str | None = setting(
         None,
-        help="ray: of a running cluster that this machine is part of: auto, or 10.0.0.1:6379; default: Ray is "
-        "started here",
+        help="ray: of a running cluster that this machine is part of: auto, or 10.0.0.1:6379; default: Ray "
+        "is started here",
     )
     n_actors: int | None = setting(
         None, help="ray: how many work at once; default: as many as the cluster has room for"

@@ -170,8 +170,8 @@ class Cluster:
         """
         if (self.address or "").startswith("ray://"):
             raise ClusterError(
-                f"{self.address} is an address of Ray Client, under which Ray Data does not run: on a machine of "
-                "the cluster give --address auto; from outside, ray job submit -- python -m ser_transfer..."
+                f"{self.address} is an address of Ray Client, under which Ray Data does not run: on a "
+                "machine of the cluster give --address auto; from outside, use ray job submit"
             )
         reached = None if self.address is None else host_and_port(self.address)
         why = None if reached is None else answers_at(*reached)

@@ -58,8 +58,8 @@ class Pool:
             content: Reads a batch by its number, from 0; maybe more than once.
 
         Raises:
-            ClusterError: If the cluster is gone, an actor raised, or all batches of `MAX_ATTEMPTS` rounds were
-                lost.
+            ClusterError: If the cluster is gone, an actor raised, or all batches of `MAX_ATTEMPTS` rounds
+                were lost.
         """
         n_actors = self._cluster.n_actors(gpus=self._gpus)
         waiting = deque(range(n_batches))
@@ -72,8 +72,8 @@ class Pool:
                     if outcome.batch in left:
                         left.discard(outcome.batch)
                         yield outcome.batch, outcome.answer
-            # A dead actor fails what it is given at once, so a death may cost a round most of its batches. What
-            # tells that a batch itself ends its actors is that no other is left to be answered.
+            # A dead actor fails what it is given at once, so a death may cost a round most of its batches.
+            # What tells that a batch itself ends its actors is that no other is left to be answered.
             n_in_vain = n_in_vain + 1 if len(left) == len(tables) else 0
             if n_in_vain == MAX_ATTEMPTS:
                 raise ClusterError(
