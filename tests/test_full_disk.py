@@ -106,3 +106,19 @@ def test_a_training_says_what_it_could_not_write_and_goes_on(tmp_path):
         torch.equal(one, other)
         for one, other in zip(network.parameters(), straight.parameters(), strict=True)
     )
+
+
+def test_a_tracker_that_may_not_write_is_one_line(tmp_path):
+    pytest.importorskip("tensorboard")
+    from ser_transfer.finetuning import FinetuneError, make_accelerator
+    from ser_transfer.finetuning.accelerated import tracked
+    from ser_transfer.finetuning.settings import Optimisation
+
+    (tmp_path / "logs").write_text("no folder")
+    accelerator = make_accelerator(Optimisation(), tmp_path, device="cpu", tracker="tensorboard")
+    with (
+        pytest.raises(FinetuneError, match=r"logs.* cannot be written .*--resume"),
+        tracked(accelerator, "fold-1", {}),
+    ):
+        pytest.fail("it was not refused")
+    assert accelerator.trackers == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +88,27 @@ def tracked(accelerator: Accelerator, name: str, settings: Mapping[str, Any]) ->
         accelerator: Of the run.
         name: Of the training's own folder or run.
         settings: What is told of it; what trackers cannot hold is told as text.
+
+    Raises:
+        FinetuneError: If the system refuses what is written: trackers of files do that in a thread, and tell
+            it with a later call.
     """
-    if accelerator.log_with:
-        plain = {
-            key: value if isinstance(value, int | float | str) else str(value)
-            for key, value in settings.items()
-        }
-        accelerator.init_trackers(name, config=plain)
     try:
+        if accelerator.log_with:
+            plain = {
+                key: value if isinstance(value, int | float | str) else str(value)
+                for key, value in settings.items()
+            }
+            accelerator.init_trackers(name, config=plain)
         yield
+    except OSError as error:
+        raise FinetuneError(
+            f"{error.filename or accelerator.logging_dir} cannot be written "
+            f"({os.strerror(error.errno) if error.errno else error}): make room and go on with --resume, or "
+            "name another --out"
+        ) from error
     finally:
         for tracker in accelerator.trackers:
-            tracker.finish()
+            with suppress(OSError, AttributeError):  # one that could not be started has nothing to finish
+                tracker.finish()
         accelerator.trackers = []
