@@ -33,6 +33,7 @@ ROWS = (
     {"_passes"},
     {"_command"},
     {"_settings", "_stored", "_engine"},
+    {"_asking"},
     {"embed", "tidy", "audit", "explore"},
     {
         "train",
