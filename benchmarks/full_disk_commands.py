@@ -103,7 +103,8 @@ def filled(
         wrong += [f"{name} differs" for name in differences(job.result(place), expected)]
         wrong += [f"{name} is left" for name in leftovers(place)]
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        # Lazily: what was looked at here may be mapped into memory still.
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
     return n_full, wrong
 
 
