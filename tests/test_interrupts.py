@@ -178,9 +178,18 @@ def test_importing_the_package_changes_no_signal():
 
 
 def press():
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)  # to this thread: the process of the tests may have others
 
 
+@pytest.fixture
+def _as_at_the_start():
+    """Ctrl-C as Python has it, whatever other tests of this process made of it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_as_at_the_start")
 def test_one_press_is_held_until_the_end_and_a_second_is_not():
     done = []
 
@@ -198,6 +207,7 @@ def test_one_press_is_held_until_the_end_and_a_second_is_not():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("_as_at_the_start")
 def test_an_error_within_is_told_and_not_hidden_by_the_press():
     def work():
         with finishing():
