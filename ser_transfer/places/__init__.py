@@ -6,7 +6,6 @@ from ser_transfer.places.mirrored import Output, mirrored
 from ser_transfer.places.objects import (
     ATTEMPTS,
     Status,
-    cause_of,
     download,
     found_below,
     is_object,
@@ -16,7 +15,7 @@ from ser_transfer.places.objects import (
     status_of,
     upload,
 )
-from ser_transfer.places.place import PlaceError, explaining, is_url, place
+from ser_transfer.places.place import PlaceError, cause_of, explaining, is_url, place
 
 __all__ = [
     "ATTEMPTS",

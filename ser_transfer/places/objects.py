@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ser_transfer.places.place import LIBRARIES, _cause, _line
+from ser_transfer.places.place import LIBRARIES, in_a_line
 
 ATTEMPTS = 3  # to put an object that is stored short, or to get one that comes otherwise than it was put
 # What file systems call the time at which an object was put.
@@ -218,16 +218,11 @@ def _os_errors(path: Path) -> Iterator[None]:
             number = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}.get(
                 type(error), errno.EIO
             )
-            raise OSError(number, _line(error), str(path)) from error
+            raise OSError(number, in_a_line(error), str(path)) from error
         raise
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in LIBRARIES:
             raise
         kind = type(error).__name__
         number = errno.EACCES if "Credentials" in kind else errno.EBADMSG if "Checksum" in kind else errno.EIO
-        raise OSError(number, _line(error), str(path)) from error
-
-
-def cause_of(error: Exception) -> str:
-    """Say in a line what is wrong, and what to do where that is known."""
-    return _cause(error)
+        raise OSError(number, in_a_line(error), str(path)) from error

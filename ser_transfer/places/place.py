@@ -78,20 +78,21 @@ def explaining(where: str | os.PathLike[str]) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in LIBRARIES:
             raise
-        raise PlaceError(f"{where} cannot be read or written: {_cause(error)}") from error
+        raise PlaceError(f"{where} cannot be read or written: {cause_of(error)}") from error
 
 
-def _cause(error: Exception) -> str:
+def cause_of(error: Exception) -> str:
     """Say what is wrong, and what to do where that is known."""
     if isinstance(error, FileNotFoundError):
         return "it is not there; check the name"
     if isinstance(error, PermissionError):
-        return f"access is refused ({_line(error)}); check the credentials or permissions"
+        return f"access is refused ({in_a_line(error)}); check the credentials or permissions"
     if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
         return "there are no credentials for it; set them as its own tools want them"
-    return f"{_line(error)}; check the address and the network, and run the same command again"
+    return f"{in_a_line(error)}; check the address and the network, and run the same command again"
 
 
-def _line(error: Exception) -> str:
+def in_a_line(error: Exception) -> str:
+    """Say in a line what an error says of itself."""
     strerror = error.strerror if isinstance(error, OSError) else None
     return " ".join(str(strerror or error).split()) or type(error).__name__
