@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -91,7 +91,6 @@ class Cluster:
         ray = _imported()
         if not ray.is_initialized():
             self._refuse_unreachable()
-            self._show_token()
             # It is ours from here on: what was half started is stopped too.
             self._is_ours = True
             try:
@@ -103,7 +102,7 @@ class Cluster:
                 raise ClusterError(
                     f"no Ray {at} ({_one_line(error)}): start one with ray start --head and give its address "
                     "with --address, or leave --address out to start Ray on this machine alone; one that "
-                    "asks for a token wants the same ~/.ray/auth_token here and there"
+                    "asks for a token wants RAY_AUTH_MODE=token, and the same ~/.ray/auth_token"
                 ) from error
         self._is_joined = True
 
@@ -163,18 +162,6 @@ class Cluster:
             return {"address": self.address, **quiet}
         started = {"address": "local", "include_dashboard": False}
         return {**started, **quiet, **self._options}
-
-    def _show_token(self) -> None:
-        """Let a cluster that asks for a token see this user's, as ``ray start`` does where there is one.
-
-        Without it Ray says no more than that there is nothing at the address.
-        """
-        if self.address is None:
-            return
-        with suppress(ImportError), _silent():  # older ones know no tokens
-            from ray._private.authentication import authentication_token_setup as tokens
-
-            tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
     def _refuse_unreachable(self) -> None:
         """Ray itself would try for two minutes, and then end the process.

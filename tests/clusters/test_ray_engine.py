@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 240
 
 @pytest.fixture(autouse=True)
 def _no_endless_wait():
-    """Ray 2.60 was seen to lose the answer of a task and to wait for it without end: told, and not waited for."""
+    """Ray 2.60 was seen to lose the answer of a task and to wait for it without end."""
 
     def give_up(number, frame):
         pytest.skip(f"Ray has not answered within {PATIENCE_SECONDS} s")
