@@ -16,7 +16,8 @@ from ser_transfer.augment import Copies
 from ser_transfer.encoders import Encoder
 from ser_transfer.fill import Encode, FillReport, encode_here, fill_store
 from ser_transfer.store import EmbeddingStore, Part
-from ser_transfer.store.files import explaining, make_folder, write_whole
+from ser_transfer.store.errors import explaining
+from ser_transfer.store.files import make_folder, write_whole
 
 if TYPE_CHECKING:
     from datasets import Dataset

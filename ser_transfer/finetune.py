@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +97,7 @@ def finetune(
     folder: str | Path,
     *,
     baseline: Embeddings | None = None,
+    keys: Mapping[str, str] | None = None,
     split: str = "speaker-folds",
     n_folds: int = 5,
     folds: list[str] | None = None,
@@ -117,6 +118,8 @@ def finetune(
         folder: Of the run: each fold leaves its network in ``folds/<name>/model``.
         baseline: Embeddings of a handcrafted encoder, which a logistic regression reads on the same folds;
             None for none.
+        keys: Audio key per utterance id, from `ser_transfer.fill.keys_by_id`: a finished fold of the same
+            recordings is not trained again. None has them read for it.
         split: A kind of split; see `ser_transfer.splits.make_split`.
         n_folds: Folds, where the kind has a choice.
         folds: Names of the folds to run; None for all.
@@ -154,7 +157,8 @@ def finetune(
         "speaker_independent": made.speaker_independent,
         "head": "fine-tuned",
     }
-    options: dict[str, Any] = {"resume": resume, "save_steps": save_steps, "on_step": on_step}
+    keys = keys_by_id(corpus) if keys is None else keys
+    options: dict[str, Any] = {"keys": keys, "resume": resume, "save_steps": save_steps, "on_step": on_step}
     found = cross_validate_network(
         accelerator, corpus, labels, made, settings, folder, training=facts, **options
     )
@@ -224,6 +228,7 @@ def _run_into(out: Output, settings: FinetuneSettings) -> int:
                 settings.finetuning,
                 folder,
                 baseline=baseline,
+                keys=keys,
                 split=settings.split,
                 n_folds=settings.n_folds,
                 folds=settings.fold_names,

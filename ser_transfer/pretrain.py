@@ -10,7 +10,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +125,7 @@ def pretrain(
     settings: Pretraining,
     folder: str | Path,
     *,
+    keys: Mapping[str, str] | None = None,
     split: str = "speaker-folds",
     n_folds: int = 5,
     folds: list[str] | None = None,
@@ -143,6 +144,8 @@ def pretrain(
         settings: Objective, batches and optimisation.
         folder: Of the run: each fold leaves its model in ``folds/<name>/model``, and all speakers together in
             ``transductive/model``.
+        keys: Audio key per utterance id, from `ser_transfer.fill.keys_by_id`: what was finished on the same
+            recordings is not trained again. None has them read for it.
         split: A kind of split; see `ser_transfer.splits.make_split`.
         n_folds: Folds, where the kind has a choice.
         folds: Names of the folds to run; None for all.
@@ -169,7 +172,7 @@ def pretrain(
     folder, name = Path(folder), corpus.info.dataset_name
     accelerator = accelerator or make_accelerator(settings.optimisation, folder)
     facts = {"corpus": title or name or "corpus", "corpus_name": name, "split": None}
-    options: dict[str, Any] = {"resume": resume, "save_steps": save_steps}
+    options: dict[str, Any] = {"keys": keys, "resume": resume, "save_steps": save_steps}
     options |= {"on_step": on_step, "on_clips": on_clips, "training": facts}
     if all_speakers:
         found = [pretrain_on_all(accelerator, corpus, settings, folder, **options)]
@@ -205,8 +208,8 @@ def _run_into(out: Output, settings: PretrainSettings) -> int:
         if accelerator.is_main_process:
             settings.begin(out, (folder / "folds", folder / HEARS_ALL))
         corpus = settings.load_corpus()
+        keys = keys_by_id(corpus)
         if not settings.all_speakers:
-            keys = keys_by_id(corpus)
             refused_if_leaky(corpus, settings.make_split(corpus, settings.seed), keys, None, settings.allow)
     with training_bar(str(settings.encoder), shown=accelerator.is_main_process) as advance:
 
@@ -225,6 +228,7 @@ def _run_into(out: Output, settings: PretrainSettings) -> int:
                 corpus,
                 settings.pretraining,
                 folder,
+                keys=keys,
                 split=settings.split,
                 n_folds=settings.n_folds,
                 folds=settings.fold_names,

@@ -17,7 +17,7 @@ from ser_transfer.store import Compacted, EmbeddingStore, StoredPart, Verified
 from ser_transfer.store import compact as compact_part
 from ser_transfer.store import verify as verify_part
 from ser_transfer.store.compaction import GRACE_HOURS
-from ser_transfer.store.files import explaining
+from ser_transfer.store.errors import explaining
 from ser_transfer.store.sizes import part_size, sizes_table
 
 MEGABYTE = 1e6

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ser_transfer.store import Embeddings, EmbeddingStore, Frames, Part, StoreError, files, shards
+from ser_transfer.store import Embeddings, EmbeddingStore, Frames, Part, StoreError, disk, shards
 
 PART = Part("lab/tiny-encoder", "ab" * 32, "mean", "float32", ("layer_0", "layer_1"), (3, 5))
 
@@ -404,7 +404,7 @@ def test_the_temporary_file_of_a_live_writer_is_left_alone(store, paused_writer)
 
 
 def test_a_temporary_file_cleaned_up_before_it_was_locked_is_begun_again(store, monkeypatch):
-    flock, cleaned = files.fcntl.flock, []
+    flock, cleaned = disk.fcntl.flock, []
 
     def clean_first(file, operation):
         if not cleaned:
@@ -412,7 +412,7 @@ def test_a_temporary_file_cleaned_up_before_it_was_locked_is_begun_again(store, 
             cleaned[0].unlink()
         flock(file, operation)
 
-    monkeypatch.setattr(files.fcntl, "flock", clean_first)
+    monkeypatch.setattr(disk.fcntl, "flock", clean_first)
     fill(store, range(3))
     assert cleaned
     assert_rows(store, range(3))

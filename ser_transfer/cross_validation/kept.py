@@ -13,7 +13,8 @@ import numpy as np
 from ser_transfer.cross_validation.columns import Columns
 from ser_transfer.cross_validation.folds import FoldResult
 from ser_transfer.cross_validation.search import Choice, HeadChoice, Trial
-from ser_transfer.store.files import explaining, remove_leftovers, write_whole
+from ser_transfer.store.disk import remove_leftovers, write_whole
+from ser_transfer.store.errors import explaining
 
 
 def keep_result(cache: Path, key: str, result: FoldResult) -> None:

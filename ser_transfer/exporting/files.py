@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ser_transfer.exporting.errors import ExportError
-from ser_transfer.store.files import write_whole
+from ser_transfer.store.disk import write_whole
 
 
 def write_file(path: Path, content: bytes) -> None:

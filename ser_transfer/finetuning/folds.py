@@ -30,6 +30,7 @@ from ser_transfer.cross_validation import (
     kept_result,
 )
 from ser_transfer.encoders.heard import TRAINING_FILE
+from ser_transfer.fill import keys_by_id
 from ser_transfer.finetuning.accelerated import tracked
 from ser_transfer.finetuning.adapters import save_adapter
 from ser_transfer.finetuning.build import build_network, make_optimizer
@@ -62,6 +63,7 @@ def cross_validate_network(
     settings: Finetuning,
     folder: Path,
     *,
+    keys: Mapping[str, str] | None = None,
     training: Mapping[str, Any] | None = None,
     resume: bool = False,
     save_steps: int | None = None,
@@ -70,7 +72,7 @@ def cross_validate_network(
     """Fine-tune and test a network on every fold.
 
     Each fold leaves ``folds/<name>/model`` in the folder, the network of its best epoch. A fold that was
-    finished with the same settings is not trained again.
+    finished with the same settings on the same recordings is not trained again.
 
     Args:
         accelerator: From `make_accelerator`.
@@ -79,6 +81,7 @@ def cross_validate_network(
         split: From `ser_transfer.splits.make_split`.
         settings: How to train.
         folder: Of the run.
+        keys: Audio key per utterance id; None has the recordings read for them.
         training: Facts that the saved networks carry.
         resume: Go on with an unfinished fold where its last state was saved.
         save_steps: Save a state every so many steps too, not only after each epoch.
@@ -88,9 +91,10 @@ def cross_validate_network(
         FinetuneError: If a fold cannot be trained on, or the training cannot go on.
     """
     _refuse_without_validation(split, settings)
+    keys = keys_by_id(corpus) if keys is None else keys
     results = []
     for fold in split.folds:
-        place, key = folder / "folds" / fold.name, _digest(settings, fold, labels)
+        place, key = folder / "folds" / fold.name, _digest(settings, fold, labels, keys)
         result = kept_result(place, key)
         if result is None:
             result = finetune_fold(
@@ -123,6 +127,7 @@ def finetune_on_all(
     settings: Finetuning,
     folder: Path,
     *,
+    keys: Mapping[str, str] | None = None,
     training: Mapping[str, Any] | None = None,
     resume: bool = False,
     save_steps: int | None = None,
@@ -137,7 +142,8 @@ def finetune_on_all(
     best = [choice.settings["best_epoch"] for choice in predictions.choices.values()]
     fold = Fold(ALL, tuple(labels.emotions), (), ())
     n_epochs = round(median(best))
-    key = f"{_digest(settings, fold, labels)}-{n_epochs}"
+    keys = keys_by_id(corpus) if keys is None else keys
+    key = f"{_digest(settings, fold, labels, keys)}-{n_epochs}"
     place = folder / "folds" / ALL
     if _is_kept(folder / "model", key):
         if accelerator.is_main_process:
@@ -334,10 +340,13 @@ def _refuse_without_validation(split: Split, settings: Finetuning) -> None:
     warnings.warn(f"{where}: the last epoch stands, and probabilities are not calibrated", stacklevel=3)
 
 
-def _digest(settings: Finetuning, fold: Fold, labels: Labels) -> str:
+def _digest(settings: Finetuning, fold: Fold, labels: Labels, keys: Mapping[str, str]) -> str:
     """Name the result of a fold by all that it follows from: 64 hex digits."""
     sides = (fold.train_ids, fold.validation_ids, fold.test_ids)
-    content = [asdict(settings), [[[id_, labels.emotions[id_]] for id_ in side] for side in sides]]
+    content = [
+        asdict(settings),
+        [[[id_, keys[id_], labels.emotions[id_]] for id_ in side] for side in sides],
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

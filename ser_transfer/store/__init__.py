@@ -2,7 +2,7 @@
 
 from ser_transfer.store.compaction import Compacted, compact
 from ser_transfer.store.embeddings import Embeddings
-from ser_transfer.store.files import StoreError
+from ser_transfer.store.errors import StoreError
 from ser_transfer.store.frames import Frames
 from ser_transfer.store.part import FRAMES, Part, StoredPart, stored_table
 from ser_transfer.store.store import EmbeddingStore

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ser_transfer.store.files import StoreError
+from ser_transfer.store.errors import StoreError
 from ser_transfer.store.rows import check_alike, kept_originals, row_of_id, rows_of
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ser_transfer.places import ATTEMPTS, download, url_cache
-from ser_transfer.store.files import Damaged, StoreError, checksum, remove_leftovers, write_whole
+from ser_transfer.store.disk import checksum, remove_leftovers, write_whole
+from ser_transfer.store.errors import Damaged, StoreError
 
 MAX_GB = "SER_TRANSFER_CACHE_GB"  # environment variable: how much they may take
 DEFAULT_GB = 20.0

@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ser_transfer.store.files import Damaged, StoreError, checksum, is_sound, map_file, write_whole
+from ser_transfer.store.errors import Damaged, StoreError
+from ser_transfer.store.files import checksum, is_sound, map_file, write_whole
 
 SUFFIX = ".index"
 FORMAT = 1  # of an index; a reader refuses what is newer

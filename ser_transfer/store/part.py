@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 
 import xxhash
 
-from ser_transfer.store.files import StoreError, read_small, write_whole
+from ser_transfer.store.errors import StoreError
+from ser_transfer.store.files import read_small, write_whole
 from ser_transfer.store.halves import KEPT
 from ser_transfer.tables import text_table
 

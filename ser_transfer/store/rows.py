@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ser_transfer.store.files import StoreError
+from ser_transfer.store.errors import StoreError
 
 
 def row_of_id(utterance_ids: Sequence[str]) -> dict[str, int]:

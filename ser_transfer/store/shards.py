@@ -22,7 +22,8 @@ import pyarrow as pa
 import xxhash
 
 from ser_transfer.places import is_object
-from ser_transfer.store.files import Damaged, checksum, is_sound, list_files, map_file, write_whole
+from ser_transfer.store.errors import Damaged
+from ser_transfer.store.files import checksum, is_sound, list_files, map_file, write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from ser_transfer.places import is_object, place
 from ser_transfer.store.catalogue import CatalogueReader, Take
 from ser_transfer.store.clearing import clear_objects, part_folders, remove_cleared
 from ser_transfer.store.embeddings import Embeddings
-from ser_transfer.store.files import StoreError, explaining
+from ser_transfer.store.errors import StoreError, explaining
 from ser_transfer.store.frames import Frames
 from ser_transfer.store.halves import restored
 from ser_transfer.store.index import key_array, key_texts

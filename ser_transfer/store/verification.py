@@ -52,7 +52,7 @@ class Verified:
 def verify(
     folder: Path, *, on_shard: Callable[[int, int], None] = lambda n_shards, n_bytes: None
 ) -> Verified:
-    """Verify a part's folder, in `ser_transfer.store.files.BLOCK` bytes of memory.
+    """Verify a part's folder, in `ser_transfer.store.disk.BLOCK` bytes of memory.
 
     Args:
         folder: The part's.

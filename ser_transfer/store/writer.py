@@ -15,21 +15,15 @@ import numpy.typing as npt
 
 from ser_transfer._interrupts import finishing
 from ser_transfer.places import is_object
-from ser_transfer.store.files import (
-    StoreError,
-    explaining,
-    make_folder,
-    n_bytes_of,
-    remove_leftovers,
-    status_written,
-)
+from ser_transfer.store.errors import StoreError, explaining
+from ser_transfer.store.files import make_folder, n_bytes_of, remove_leftovers, status_written
 from ser_transfer.store.halves import cosine_costs, halved, restored
 from ser_transfer.store.index import Entry
 from ser_transfer.store.manifest import ManifestWriter
 from ser_transfer.store.part import DESCRIPTION, Part, write_description
 from ser_transfer.store.shards import frames_column, vectors_column, write_shard
 
-MAX_ROWS = 2048  # per shard, of small rows: 1,000 random ones of a million then lie in 400 files, not 800
+MAX_ROWS = 8192  # per shard, of small rows: 1,000 random ones of a million then lie in 123 files
 MAX_BYTES = 64 << 20  # per shard, and about all the memory a writer takes
 MAX_SECONDS = 10.0  # of work that a kill can lose
 
@@ -207,6 +201,7 @@ class FramesWriter(StoreWriter):
     def __init__(self, folder: Path, part: Part, **limits: Any) -> None:
         super().__init__(folder, part, **limits)
         self._sequences: list[npt.NDArray[np.float16]] = []
+        self._n_bytes = 0
 
     def _take(self, key: str, layers: Sequence[npt.ArrayLike]) -> None:
         [name], [dim] = self._part.layer_names, self._part.dims
@@ -227,11 +222,11 @@ class FramesWriter(StoreWriter):
                 "pooled embeddings are kept in float32"
             )
         self._sequences.append(halves)
+        self._n_bytes += halves.nbytes
 
     def _is_full(self) -> bool:
-        n_bytes = sum(sequence.nbytes for sequence in self._sequences)
-        return len(self._sequences) >= self._max_rows or n_bytes >= self._max_bytes
+        return len(self._sequences) >= self._max_rows or self._n_bytes >= self._max_bytes
 
     def _emptied(self) -> list[Any]:
-        sequences, self._sequences = self._sequences, []
+        sequences, self._sequences, self._n_bytes = self._sequences, [], 0
         return [frames_column(sequences)]

@@ -12,6 +12,7 @@ from tiny_networks import checkpoint
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from ser_transfer.cross_validation import Labels
+from ser_transfer.fill import keys_by_id
 from ser_transfer.finetuning import (
     BatchSettings,
     FinetuneError,
@@ -174,6 +175,30 @@ def test_a_finished_fold_is_not_trained_again_and_one_of_other_settings_is(corpu
             accelerator, corpus, labels, split, given, tmp_path, on_step=lambda name, step: steps.append(name)
         )
         assert bool(steps) == trains
+
+
+def test_a_finished_fold_is_trained_again_when_a_recording_is_another(corpus, fold, tmp_path):
+    split, labels, given = Split("hand-made", (fold,), True, "by hand", ()), Labels.of(corpus), settings()
+    accelerator = make_accelerator(given.optimisation, tmp_path, device="cpu")
+    keys, steps = keys_by_id(corpus), []
+
+    def folds_trained(keys):
+        steps.clear()
+        cross_validate_network(
+            accelerator,
+            corpus,
+            labels,
+            split,
+            given,
+            tmp_path,
+            keys=keys,
+            on_step=lambda name, step: steps.append(name),
+        )
+        return set(steps)
+
+    assert folds_trained(None) == {fold.name}
+    assert folds_trained(keys) == set()
+    assert folds_trained({**keys, fold.test_ids[0]: "0" * 32}) == {fold.name}
 
 
 def test_the_network_of_all_utterances_trains_as_long_as_the_folds_did(corpus, fold, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import subprocess
@@ -17,7 +18,7 @@ from test_store import PART, assert_rows, embedding, fill, key, write
 import ser_transfer.embed
 import ser_transfer.tidy
 from ser_transfer.places import place
-from ser_transfer.store import EmbeddingStore, StoreError, compact, fetched, verify
+from ser_transfer.store import EmbeddingStore, StoreError, compact, disk, fetched, files, objects, verify
 
 SHARD, INDEX = r"\.arrow$", r"\.index$"
 
@@ -30,6 +31,13 @@ def url(s3) -> str:
 @pytest.fixture
 def store(url) -> EmbeddingStore:
     return EmbeddingStore(url)
+
+
+@pytest.mark.parametrize("name", [name for name, call in vars(files).items() if hasattr(call, "__wrapped__")])
+def test_each_call_of_a_disk_is_one_of_an_object_store(name):
+    assert inspect.signature(getattr(objects, name)).replace(return_annotation=None) == inspect.signature(
+        getattr(disk, name)
+    ).replace(return_annotation=None)
 
 
 def anew(store: EmbeddingStore) -> EmbeddingStore:

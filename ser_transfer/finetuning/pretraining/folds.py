@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from ser_transfer.fill import keys_by_id
 from ser_transfer.finetuning.accelerated import tracked
 from ser_transfer.finetuning.loop import Step, train
 from ser_transfer.finetuning.pretraining.loading import find_objective, load_objective_network
@@ -43,12 +44,15 @@ def pretrain_folds(
     split: Split,
     settings: Pretraining,
     folder: Path,
+    *,
+    keys: Mapping[str, str] | None = None,
     **options: Any,
 ) -> list[Pretrained]:
     """Go on with an encoder's pretraining on every fold's training recordings.
 
     Each fold leaves ``folds/<name>/model`` in the folder: a plain transformers model of its best epoch, which
-    has heard no test speaker of the fold. What was finished with the same settings is not trained again.
+    has heard no test speaker of the fold. What was finished with the same settings on the same recordings is
+    not trained again.
 
     Args:
         accelerator: From `ser_transfer.finetuning.make_accelerator`.
@@ -56,31 +60,41 @@ def pretrain_folds(
         split: From `ser_transfer.splits.make_split`.
         settings: How to train.
         folder: Of the run.
+        keys: Audio key per utterance id; None has the recordings read for them.
         options: Of `pretrain_fold`; `on_step` and `on_clips` are called with the fold's name first.
 
     Raises:
         FinetuneError: If a fold cannot be trained on, or the training cannot go on.
     """
+    keys = keys_by_id(corpus) if keys is None else keys
     return [
-        _fold_once(accelerator, corpus, fold, settings, folder / "folds" / fold.name, **options)
+        _fold_once(accelerator, corpus, keys, fold, settings, folder / "folds" / fold.name, **options)
         for fold in split.folds
     ]
 
 
 def pretrain_on_all(
-    accelerator: Accelerator, corpus: Dataset, settings: Pretraining, folder: Path, **options: Any
+    accelerator: Accelerator,
+    corpus: Dataset,
+    settings: Pretraining,
+    folder: Path,
+    *,
+    keys: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> Pretrained:
     """Go on with an encoder's pretraining on every recording, for all epochs; test speakers are heard.
 
     It leaves ``transductive/model`` in the folder. See `pretrain_folds`.
     """
     fold = Fold(HEARS_ALL, tuple(sorted(corpus["utterance_id"][:])), (), ())
-    return _fold_once(accelerator, corpus, fold, settings, folder / HEARS_ALL, **options)
+    keys = keys_by_id(corpus) if keys is None else keys
+    return _fold_once(accelerator, corpus, keys, fold, settings, folder / HEARS_ALL, **options)
 
 
 def _fold_once(
     accelerator: Accelerator,
     corpus: Dataset,
+    keys: Mapping[str, str],
     fold: Fold,
     settings: Pretraining,
     place: Path,
@@ -91,7 +105,8 @@ def _fold_once(
 ) -> Pretrained:
     """Train a fold, unless it is there."""
     fingerprint = find_objective(settings.objective)[1].fingerprint
-    key = digest([asdict(settings), fingerprint, asdict(fold)])
+    heard = [keys[id_] for id_ in (*fold.train_ids, *fold.validation_ids)]
+    key = digest([asdict(settings), fingerprint, asdict(fold), heard])
     result = kept_result(place, key)
     if result is None:
         result = pretrain_fold(

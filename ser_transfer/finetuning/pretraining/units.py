@@ -15,7 +15,8 @@ from ser_transfer.encoders import Encoder
 from ser_transfer.finetuning.errors import FinetuneError
 from ser_transfer.finetuning.pretraining.clips import Units
 from ser_transfer.finetuning.recordings import Clips
-from ser_transfer.store.files import explaining, write_whole
+from ser_transfer.store.disk import write_whole
+from ser_transfer.store.errors import explaining
 
 if TYPE_CHECKING:
     from sklearn.cluster import MiniBatchKMeans
