@@ -5,8 +5,8 @@
 The earlier revision is checked out beside this one for the time of the run, and both run in this environment.
 Of each: how fast wav2vec2-base is embedded in float32 and in bf16, as a share of the plain transformers loop
 (the revision's own `benchmarks/embedding_speed.py`, whose loop is timed beside it); and whole processes over
-the corpus: `embed` with YAMNet into a new store, and again where everything is in it. Printed are medians,
-and the median of the rounds' ratios with their range. The two swap places from round to round.
+some recordings: `embed` with YAMNet into a new store, and again where everything is in it. Printed are
+medians, and the median of the rounds' ratios with their range. The two swap places from round to round.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -106,20 +107,24 @@ def main() -> None:
     parser.add_argument(
         "--weights", type=Path, default=SHARED / "weights/yamnet/yamnet.safetensors", help="YAMNet's weights"
     )
-    parser.add_argument("--clips", type=int, default=24, help="of noise, in float32")
-    parser.add_argument("--bf16-clips", type=int, default=8, help="of noise, in bf16; 0 leaves them out")
+    parser.add_argument("--clips", type=int, default=24, help="of noise, in float32; 0 leaves them out")
+    parser.add_argument("--bf16-clips", type=int, default=2, help="of noise, in bf16; 0 leaves them out")
+    parser.add_argument("--recordings", type=int, default=240, help="of the corpus; 0 leaves them out")
     parser.add_argument("--rounds", type=int, default=5, help="of each")
     options = parser.parse_args()
-    corpus = ["--corpus", "ravdess", "--root", str(options.root.absolute())]
-    corpus += ["--encoder", "yamnet", "--weights", str(options.weights.absolute())]
     rows = [["", "before", "after", "after / before, by round"]]
-    with checked_out(options.before) as earlier:
-        trees = [earlier, HERE]
-        for measure in (
-            lambda tree: ratios(tree, options.clips, options.bf16_clips),
-            lambda tree: processes(tree, corpus),
-        ):
-            rows += table(*rounds(measure, trees, options.rounds))
+    with checked_out(options.before) as earlier, tempfile.TemporaryDirectory() as clips:
+        for clip in sorted(options.root.rglob("*.flac"))[: options.recordings]:
+            shutil.copy(clip, clips)
+        corpus = ["--corpus", "ravdess", "--root", clips]
+        corpus += ["--encoder", "yamnet", "--weights", str(options.weights.absolute())]
+        measures: list[Callable[[Path], dict[str, float]]] = []
+        if options.clips or options.bf16_clips:
+            measures.append(lambda tree: ratios(tree, options.clips, options.bf16_clips))
+        if options.recordings:
+            measures.append(lambda tree: processes(tree, corpus))
+        for measure in measures:
+            rows += table(*rounds(measure, [earlier, HERE], options.rounds))
     print(text_table(rows))
 
 

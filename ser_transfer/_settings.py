@@ -17,7 +17,6 @@ from ser_transfer.encoders import Encoder, Precision, load_encoder
 from ser_transfer.exporting import ONNX_FILE, ONNX_SUFFIX, load_onnx
 from ser_transfer.model import EmotionModel
 from ser_transfer.places import Output, fetched, is_url
-from ser_transfer.runs.files import NOT_READ
 from ser_transfer.splits import Split, make_split
 
 if TYPE_CHECKING:
@@ -326,6 +325,8 @@ def load_model(
 
 def _onnx_from_url(url: str) -> str:
     """Fetch an ONNX file, with what says whether it is still that of the model beside it."""
+    from ser_transfer.runs.files import NOT_READ  # with all that draws: no other command needs it here
+
     above, _, name = url.rstrip("/").rpartition("/")
     if name.lower().endswith(ONNX_SUFFIX):
         return str(fetched(above, (name,)) / name)
