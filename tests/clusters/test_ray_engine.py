@@ -224,25 +224,21 @@ def test_predictions_are_those_of_the_local_engine(nodes, tones, tmp_path, capfd
     assert len(answered) == 25
 
 
-def test_ray_that_is_started_here_is_stopped_here(tones, tmp_path):
-    command = [
-        *(sys.executable, "-m", "ser_transfer.embed", "--corpus", "folder", "--root", str(tones)),
-        *(
-            "--speaker-pattern",
-            "(?P<speaker>p[0-9])_",
-            "--encoder",
-            "mfcc",
-            "--store",
-            str(tmp_path / "store"),
-        ),
-        *("--engine", "ray", "--n-actors", "1"),
-    ]
-    environment = {
-        **os.environ,
-        "RAY_DEFAULT_OBJECT_STORE_MEMORY_MAX_BYTES": "80000000",
-    }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+def test_ray_that_is_started_here_fills_a_store_at_a_url_and_is_stopped(tones, s3, tmp_path):
+    asked = ["--corpus", "folder", "--root", str(tones), "--speaker-pattern", "(?P<speaker>p[0-9])_"]
+    asked += ["--encoder", "mfcc"]
+    assert ser_transfer.embed.main([*asked, "--store", str(tmp_path / "store")]) == 0
+    command = [sys.executable, "-m", "ser_transfer.embed", *asked, "--store", f"{s3.url}/store"]
+    environment = {**os.environ, "RAY_DEFAULT_OBJECT_STORE_MEMORY_MAX_BYTES": "80000000"}
+    done = subprocess.run(
+        [*command, "--engine", "ray", "--n-actors", "1"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.stderr == ""
     assert done.returncode == 0
     assert done.stdout.startswith("mfcc: 24 recordings")
     assert done.stdout.count("\n") == 1
+    assert_same(EmbeddingStore(f"{s3.url}/store"), EmbeddingStore(tmp_path / "store"))
