@@ -27,8 +27,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning:ray"
 )  # Python hides them, pytest does not
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
-
-
 PATIENCE_SECONDS = 240
 
 
