@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ser_transfer._files import written_together
 from ser_transfer.corpora._columns import ColumnNames, report_unlabelled, utterances_of_columns
 from ser_transfer.corpora._names import ids_of_paths
 from ser_transfer.corpora._rows import COLUMNS, CorpusError, Utterance, corpus_dataset
@@ -101,6 +102,7 @@ class StreamedDataset:
 
         Raises:
             CorpusError: If two rows have one id.
+            PlaceError: If the disk is full, say.
         """
         import pyarrow.parquet as pq
 
@@ -120,10 +122,8 @@ class StreamedDataset:
             return dict(zip(ids, names, strict=True))
         corpus = corpus_dataset([row for row, _ in usable]).remove_columns("audio")
         corpus = corpus.add_column(KEY, [key for _, key in usable])
-        self._place.parent.mkdir(parents=True, exist_ok=True)
-        part = self._place.with_suffix(".part")
-        pq.write_table(corpus.data.table, part)
-        part.replace(self._place)
+        with explaining(self._place), written_together(self._place.parent) as part:
+            pq.write_table(corpus.data.table, part / self._place.name)
         return dict(zip(ids, names, strict=True))
 
     def _opened(self) -> IterableDataset:

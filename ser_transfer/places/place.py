@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -87,6 +88,8 @@ def cause_of(error: Exception) -> str:
         return "it is not there; check the name"
     if isinstance(error, PermissionError):
         return f"access is refused ({in_a_line(error)}); check the credentials or permissions"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{in_a_line(error)}; free some, and run the same command again"
     if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
         return "there are no credentials for it; set them as its own tools want them"
     return f"{in_a_line(error)}; check the address and the network, and run the same command again"

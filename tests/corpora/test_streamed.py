@@ -1,6 +1,8 @@
 """A dataset read as it comes: the same corpus as the downloaded one, in memory that is bounded."""
 
+import errno
 import io
+import os
 
 import numpy as np
 import pytest
@@ -119,6 +121,21 @@ def test_embed_and_train_go_without_the_dataset_on_disk(at, capsys):
     assert ser_transfer.train.main([*whole, *TRAINED, "--out", str(at / "downloaded")]) == 0
     ours, theirs = ((at / name / "predictions.parquet").read_bytes() for name in ("run", "downloaded"))
     assert ours == theirs
+
+
+def test_a_disk_that_is_full_at_the_end_is_told_in_a_line(at, capsys, monkeypatch):
+    folder = parquet(at / "dataset")
+
+    def full(table, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    command = [*FLAGS, "--root", str(folder), "--streaming", "--store", str(at / "store")]
+    assert ser_transfer.embed.main(command) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"error: {at / 'cache' / 'streamed'}")
+    assert "No space left on device; free some, and run the same command again" in told
+    assert not (at / "cache" / "streamed").exists()
 
 
 def test_what_hears_the_recordings_refuses_a_streamed_dataset(at, capsys):
