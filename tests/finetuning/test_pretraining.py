@@ -20,6 +20,7 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
 
 from ser_transfer.encoders import load_encoder
 from ser_transfer.encoders.frame_grid import FrameGrid
+from ser_transfer.fill import keys_by_id
 from ser_transfer.finetuning import recordings
 from ser_transfer.finetuning.batches import Draw
 from ser_transfer.finetuning.errors import FinetuneError
@@ -519,6 +520,14 @@ def test_a_fold_that_was_finished_is_not_trained_again(checkpoint, corpus, tmp_p
     again, _ = run(checkpoint, corpus, tmp_path, NAMES[0], on_step=lambda fold, step: steps.append(step))
     assert again == first
     assert len(steps) == first.n_steps
+    split = make_split(corpus, "speaker-folds", n_folds=4).only(["1"])
+    keys = keys_by_id(corpus)
+    for id_, is_heard in ((split.folds[0].test_ids[0], False), (split.folds[0].train_ids[0], True)):
+        before = len(steps)
+        changed = {**keys, id_: "0" * 32}
+        options = {"keys": changed, "on_step": lambda fold, step: steps.append(step)}
+        run(checkpoint, corpus, tmp_path, NAMES[0], **options)
+        assert (len(steps) > before) == is_heard, "a recording was replaced"
     assert not list((tmp_path / "folds/1").glob("state-*"))
     run(
         checkpoint,
