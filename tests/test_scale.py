@@ -38,9 +38,10 @@ def slurm(tmp_path, monkeypatch):
     bin_folder.mkdir()
     scripts = {
         "scontrol": "printf 'node1\\nnode2\\n'",
-        "srun": 'printf "%q " srun "$@" >> "$CALLS"; echo >> "$CALLS"',
+        # Each line in one piece: several write at once.
+        "srun": 'echo "$(printf "%q " srun "$@")" >> "$CALLS"',
         "ray": "true",
-        "python": 'printf "%q " python "$@" >> "$CALLS"; echo >> "$CALLS"',
+        "python": 'echo "$(printf "%q " python "$@")" >> "$CALLS"',
     }
     for name, script in scripts.items():
         path = bin_folder / name
